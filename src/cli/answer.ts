@@ -1,0 +1,69 @@
+import type { FinishPart, GenerateOptions, Model } from "../engine/model.ts";
+import { formatNumber } from "../workload/format.ts";
+
+/** How answers are shown. */
+export interface AnswerStyle {
+  /** Each part as a line of JSON. */
+  readonly json: boolean;
+  /** Speeds on stderr, after the answer. */
+  readonly stats: boolean;
+}
+
+/** What was generated, and how fast. */
+export interface Answer {
+  readonly text: string;
+  readonly finish: FinishPart;
+  readonly speed: Speed;
+}
+
+/** Tokens per second. */
+export interface Speed {
+  /** Undefined when there was nothing to prefill, or nothing came of it. */
+  readonly prefill: number | undefined;
+  /** Undefined for less than two tokens. */
+  readonly decode: number | undefined;
+}
+
+/** Characters that steer a terminal; a model's text must not. Tabs and line feeds may. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const steering = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
+
+/** Generates, and writes the text to stdout as it comes. */
+export async function answer(model: Model, options: GenerateOptions, style: AnswerStyle): Promise<Answer> {
+  const started = performance.now();
+  let firstAt = Number.NaN;
+  let lastAt = Number.NaN;
+  let text = "";
+  let finish: FinishPart | undefined;
+  for await (const part of model.generate(options)) {
+    text += part.text;
+    process.stdout.write(style.json ? `${JSON.stringify(part)}\n` : shown(part.text));
+    if (part.type === "finish") finish = part;
+    else {
+      lastAt = performance.now();
+      if (Number.isNaN(firstAt)) firstAt = lastAt;
+    }
+  }
+  const { usage } = finish!;
+  const rate = (tokens: number, ms: number) => (tokens > 0 && ms > 0 ? (1000 * tokens) / ms : undefined);
+  const speed = {
+    prefill: rate(usage.promptTokens - usage.cachedTokens, firstAt - started),
+    decode: rate(usage.completionTokens - 1, lastAt - firstAt),
+  };
+  if (!style.json && !text.endsWith("\n")) process.stdout.write("\n");
+  if (style.stats) process.stderr.write(`${statsLine(finish!, speed)}\n`);
+  return { text, finish: finish!, speed };
+}
+
+function statsLine({ usage, reason }: FinishPart, { prefill, decode }: Speed): string {
+  const at = (speed: number | undefined) => (speed === undefined ? "" : `, ${formatNumber(speed)} tokens/s`);
+  const { promptTokens, cachedTokens, completionTokens } = usage;
+  return (
+    `prefill: ${promptTokens} tokens, ${cachedTokens} of them cached${at(prefill)}; ` +
+    `decode: ${completionTokens} tokens${at(decode)}; end: ${reason}`
+  );
+}
+
+function shown(text: string): string {
+  return process.stdout.isTTY ? text.replace(steering, "\ufffd") : text;
+}

@@ -1,0 +1,41 @@
+/** `stowage bench engine`: the engine beside llama.cpp, on the same file and threads. */
+import { availableParallelism } from "node:os";
+import type { Command } from "commander";
+import { wholeNumber } from "./arguments.ts";
+import { measureEngine } from "./bench-engine-measure.ts";
+import { reportAction } from "./report-action.ts";
+
+interface Flags {
+  readonly model: string;
+  readonly against: string;
+  readonly threads: number;
+  readonly rounds?: number;
+}
+
+export function register(command: Command): void {
+  command
+    .requiredOption("--model <file>", "the GGUF file that both sides load")
+    .addOption(
+      command.createOption("--against <peer>", "the other side").choices(["llama.cpp"]).default("llama.cpp"),
+    )
+    .addOption(
+      command
+        .createOption("--threads <count>", "compute threads of both sides")
+        .argParser(wholeNumber(1))
+        .default(availableParallelism()),
+    )
+    .addOption(
+      command
+        .createOption("--rounds <count>", "fresh processes of both sides, measured in turns")
+        .argParser(wholeNumber(1))
+        .default(undefined, "5; 3 of a model whose steps are slow"),
+    );
+  reportAction(command, ({ model, threads, rounds }: Flags) =>
+    measureEngine({ modelPath: model, threads, note, ...(rounds !== undefined && { rounds }) }),
+  );
+}
+
+/** What is being done, for people who watch. */
+function note(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`${text}\n`);
+}

@@ -1,0 +1,12 @@
+/** `stowage bench …`: one subcommand, and one file `bench-*.ts`, for each benchmark. */
+import type { Command } from "commander";
+import { addCommands, type CommandEntry } from "./commands.ts";
+
+const entries: readonly CommandEntry[] = [
+  { name: "engine", summary: "the engine beside llama.cpp", load: () => import("./bench-engine.ts") },
+];
+
+/** Adds the benchmarks. Each file registers its flags and hands its measurement to `reportAction`. */
+export async function register(command: Command, argv: readonly string[]): Promise<void> {
+  await addCommands(command, entries, argv);
+}

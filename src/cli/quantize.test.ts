@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { stowage } from "../../test/stowage.ts";
+import { openGguf } from "../gguf/read.ts";
+import { writeSyntheticModel } from "../model/synth.ts";
+
+describe("stowage quantize", () => {
+  let folder: string;
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "stowage-quantize-cli-"));
+    await writeSyntheticModel(join(folder, "in.gguf"), {
+      architecture: "olmoe",
+      layers: 1,
+      width: 256,
+      heads: 4,
+      kvHeads: 4,
+      headWidth: 64,
+      experts: 4,
+      expertsUsed: 2,
+      expertWidth: 256,
+      vocabulary: 300,
+      context: 256,
+      ropeBase: 10_000,
+      normEpsilon: 1e-5,
+      type: "F16",
+      seed: 1,
+    });
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  it("writes the types asked for", async () => {
+    const overrides = ["--override", "ffn_down=q6_k", "--override", "token_embd=q8_0"];
+    const flags = ["--type", "q4_k", ...overrides, "--threads", "2", "--json"];
+    const { status, stdout, stderr } = stowage(["quantize", "in.gguf", "out.gguf", ...flags], folder);
+    assert.deepEqual([status, stderr], [0, ""]);
+    const { seconds, ...made } = JSON.parse(stdout);
+    const bytes = statSync(join(folder, "out.gguf")).size;
+    assert.deepEqual(made, { input: "in.gguf", output: "out.gguf", type: "Q4_K", bytes });
+    assert.ok(seconds > 0);
+    const { tensors } = await openGguf(join(folder, "out.gguf"));
+    const found = ["token_embd", "output", "blk.0.ffn_down_exps", "blk.0.ffn_up_exps", "blk.0.attn_norm"].map(
+      (name) => tensors.get(`${name}.weight`)?.type,
+    );
+    assert.deepEqual(found, ["Q8_0", "Q4_K", "Q6_K", "Q4_K", "F32"]);
+  });
+
+  const refusals: [string[], number, RegExp][] = [
+    [["in.gguf", "no.gguf"], 2, /--type/],
+    [["in.gguf", "no.gguf", "--type", "q9"], 2, /It has to be a type such as/],
+    [["in.gguf", "no.gguf", "--type", "q4_0", "--override", "q6_k"], 2, /It has to be like ffn_down=q6_k/],
+    [["in.gguf", "no.gguf", "--type", "i64"], 2, /type I64: it is no float type/],
+    [["none.gguf", "no.gguf", "--type", "q4_0"], 1, /none\.gguf cannot be read/],
+    [["in.gguf", "none/no.gguf", "--type", "q4_0"], 1, /none\/no\.gguf was not written/],
+  ];
+  for (const [args, expected, message] of refusals) {
+    it(`exits with ${expected} on: ${args.join(" ")}`, () => {
+      const { status, stdout, stderr } = stowage(["quantize", ...args], folder);
+      assert.deepEqual([status, stdout], [expected, ""]);
+      assert.match(stderr, message);
+      assert.match(stderr, /\nnext: /);
+      assert.deepEqual(
+        readdirSync(folder).filter((name) => name.startsWith("no")),
+        [],
+      );
+    });
+  }
+});

@@ -1,0 +1,242 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { describe, it, type TestContext } from "node:test";
+import { samplePath, withoutSample } from "../../test/sample-model.ts";
+
+/** Greedily, the sample model goes on with this until its context is full. */
+const endless = "1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 +";
+const main = join(import.meta.dirname, "main.ts");
+
+/** Runs the command to its end, with `input` on stdin. */
+function stowage(args: readonly string[], input = "", env: NodeJS.ProcessEnv = {}) {
+  const options = { input, encoding: "utf8", env: { ...process.env, ...env } } as const;
+  return spawnSync(process.execPath, [main, ...args], options);
+}
+
+describe("stowage run", { skip: withoutSample }, () => {
+  const run = (...args: string[]) =>
+    stowage(["run", samplePath, "--threads", "1", "--temperature", "0", ...args]);
+
+  it("answers one prompt on stdout and nothing else", () => {
+    const { status, stdout, stderr } = run("Once upon a time", "--max-tokens", "8");
+    assert.deepEqual([status, stderr], [0, ""]);
+    assert.match(stdout, /^.+\n$/s);
+  });
+
+  it("reads the prompt from stdin, and flags from the environment", () => {
+    const fromArgument = run("It was a dark night", "--raw", "--max-tokens", "12");
+    const flags = {
+      STOWAGE_MAX_TOKENS: "12",
+      STOWAGE_TEMPERATURE: "0",
+      STOWAGE_RAW: "1",
+      STOWAGE_THREADS: "1",
+    };
+    const fromStdin = stowage(["run", samplePath], "It was a dark night\n", flags);
+    assert.deepEqual([fromStdin.status, fromStdin.stdout], [0, fromArgument.stdout]);
+    assert.notEqual(fromArgument.stdout, "\n");
+  });
+
+  it("asks by the chat template unless told not to, with the system message first", () => {
+    const promptTokens = (...args: string[]) => {
+      const lines = run("Who are you?", "--max-tokens", "1", "--json", ...args)
+        .stdout.trim()
+        .split("\n");
+      return JSON.parse(lines.at(-1)!).usage.promptTokens as number;
+    };
+    const [raw, asked, instructed] = [
+      promptTokens("--raw"),
+      promptTokens(),
+      promptTokens("--system", "Be brief."),
+    ];
+    assert.ok(raw < asked && asked < instructed, `${raw}, ${asked}, ${instructed}`);
+  });
+
+  it("prints a line of JSON for each token and for the end", () => {
+    const { stdout, stderr } = run("The sea", "--raw", "--max-tokens", "5", "--json", "--stats");
+    const parts = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    assert.deepEqual(
+      parts.map(({ type }) => type),
+      ["token", "token", "token", "token", "token", "finish"],
+    );
+    assert.equal(parts.at(-1).usage.completionTokens, 5);
+    assert.match(
+      stderr,
+      /^prefill: \d+ tokens, 0 of them cached, .+ tokens\/s; decode: 5 tokens, .+ tokens\/s; end: length\n$/,
+    );
+  });
+
+  it("ends before a stop text", () => {
+    const { stdout } = run("The sea", "--raw", "--max-tokens", "24", "--stop", "e", "--stop", "a");
+    assert.doesNotMatch(stdout, /[ea]/);
+  });
+
+  it("shows two texts and the speed with --demo, and does not wait for stdin to end", async () => {
+    const child = spawn(process.execPath, [main, "run", samplePath, "--demo", "--threads", "1"], {
+      stdio: "pipe",
+    });
+    let stdout = "";
+    child.stdout.on("data", (data) => {
+      stdout += data;
+    });
+    const [code] = await once(child, "close");
+    assert.equal(code, 0);
+    assert.match(
+      stdout,
+      /^.+: qwen3moe, 6 layers, 32 experts a layer.+\n\n> The captain.{20,}\n> for .+tokens\/s/s,
+    );
+  });
+
+  it("stops an answer at Ctrl-C and exits with 130", async () => {
+    const child = spawn(process.execPath, [
+      main,
+      "run",
+      samplePath,
+      endless,
+      "--raw",
+      "--json",
+      "--temperature",
+      "0",
+      "--threads",
+      "1",
+    ]);
+    await Promise.race([once(child.stdout, "data"), once(child, "exit")]);
+    child.kill("SIGINT");
+    assert.deepEqual(await once(child, "exit"), [130, null]);
+  });
+
+  for (const [args, message] of [
+    [["--temperature", "warm"], /option '--temperature <x>' argument 'warm' is invalid/],
+    [["--memory", "much"], /It has to be an amount of memory/],
+    [["--top-p", "2"], /topP is 2/],
+    [["--context", "100000"], /contextTokens is 100000/],
+    [["--system", "x", "--raw"], /cannot be used with/],
+    [["--nothing"], /unknown option '--nothing'/],
+    [["two", "prompts"], /too many arguments/],
+  ] as const) {
+    it(`exits with 2 and says what to try on: ${args.join(" ")}`, () => {
+      const { status, stdout, stderr } = stowage(["run", samplePath, "The sea", ...args]);
+      assert.deepEqual([status, stdout], [2, ""]);
+      assert.match(stderr, message);
+      assert.match(stderr, /^next: /m);
+    });
+  }
+
+  it("says how much memory the model needs", () => {
+    const { status, stderr } = stowage(["run", samplePath, "The sea", "--memory", "1MiB"]);
+    assert.equal(status, 1);
+    assert.match(stderr, /^error: The model needs .+ MiB.+the budget of 1\.0 MiB/);
+  });
+
+  it("says that there is no prompt", () => {
+    const { status, stderr } = stowage(["run", samplePath]);
+    assert.equal(status, 2);
+    assert.match(stderr, /^error: There is no prompt: stdin is empty\.\nnext: /);
+  });
+});
+
+it("stowage run says that there is no such file", () => {
+  const { status, stdout, stderr } = stowage(["run", "/nowhere/model.gguf", "The sea"]);
+  assert.deepEqual([status === 0, stdout], [false, ""]);
+  assert.match(stderr, /^error: .*\/nowhere\/model\.gguf.*\nnext: /);
+});
+
+const withoutTerminal =
+  withoutSample ||
+  (spawnSync("script", ["--version"]).status === 0 ? false : "there is no `script` to make a terminal");
+
+describe("a chat with stowage run", { skip: withoutTerminal }, () => {
+  /** The command in a terminal of its own. */
+  class Terminal {
+    readonly child: ChildProcess;
+    screen = "";
+
+    constructor(t: TestContext, ...args: string[]) {
+      const quoted = [process.execPath, main, "run", samplePath, "--threads", "1", ...args].map(
+        (part) => `'${part}'`,
+      );
+      this.child = spawn("script", ["-qec", quoted.join(" "), "/dev/null"], { stdio: "pipe" });
+      t.after(() => this.child.kill());
+      this.child.stdout!.on("data", (data) => {
+        this.screen += data;
+      });
+    }
+
+    /** Waits for `pattern` in what came since the last call, and takes it away. */
+    async see(pattern: RegExp): Promise<string> {
+      for (const until = Date.now() + 20_000; ; await new Promise((resolve) => setTimeout(resolve, 10))) {
+        const match = pattern.exec(this.screen);
+        assert.ok(match || Date.now() < until, `no ${pattern} in: ${JSON.stringify(this.screen)}`);
+        if (!match) continue;
+        this.screen = this.screen.slice(match.index + match[0].length);
+        return match[0];
+      }
+    }
+
+    type(text: string): void {
+      this.child.stdin!.write(text);
+    }
+
+    async end(): Promise<number> {
+      return this.child.exitCode ?? ((await once(this.child, "exit"))[0] as number);
+    }
+  }
+  /** The prompt is the last thing on the screen, but for where the cursor is put. */
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: terminals are steered by them
+  const prompt = /> (?:\u001b\[\d*[A-Z])*$/;
+
+  it("remembers what was said, forgets it at /clear, and ends at /bye", async (t) => {
+    const terminal = new Terminal(t, "--temperature", "0", "--max-tokens", "6", "--stats");
+    await terminal.see(/\/help shows the commands/);
+    await terminal.see(prompt);
+    terminal.type("/help\r");
+    await terminal.see(/\/clear .+forget/);
+    await terminal.see(prompt);
+    const ask = async (text: string) => {
+      terminal.type(`${text}\r`);
+      const [, tokens, cached] = /(\d+) tokens, (\d+) of/.exec(await terminal.see(/prefill: [^\n]+\n/)) ?? [];
+      await terminal.see(prompt);
+      return { tokens: Number(tokens), cached: Number(cached) };
+    };
+    const first = await ask("Who is the captain?");
+    const second = await ask("Why?");
+    assert.ok(
+      second.tokens > first.tokens && second.cached >= first.tokens,
+      JSON.stringify({ first, second }),
+    );
+    terminal.type("/clear\r");
+    await terminal.see(prompt);
+    assert.equal((await ask("Who is the captain?")).tokens, first.tokens);
+    terminal.type("/bye\r");
+    assert.equal(await terminal.end(), 0);
+  });
+
+  it("stops an answer at Ctrl-C and ends at the next", async (t) => {
+    const terminal = new Terminal(t, "--raw", "--temperature", "0", "--stats");
+    await terminal.see(prompt);
+    terminal.type(`${endless}\r`);
+    await terminal.see(/\+\r+\n[\s\S]{10}/);
+    terminal.type("\x03");
+    await terminal.see(/end: cancelled/);
+    await terminal.see(prompt);
+    terminal.type("\x03");
+    assert.equal(await terminal.end(), 0);
+  });
+
+  it("leaves the oldest turns out when the context is full, and ends at Ctrl-D", async (t) => {
+    const terminal = new Terminal(t, "--context", "96", "--max-tokens", "4", "--stats");
+    await terminal.see(prompt);
+    for (const number of [1, 2, 3]) {
+      terminal.type(`Tell me of the storm and of the ship and of the men, part ${number}.\r`);
+      if (number === 3) await terminal.see(/oldest messages no longer fit/);
+      await terminal.see(/prefill: /);
+      await terminal.see(prompt);
+    }
+    terminal.type("\x04");
+    assert.equal(await terminal.end(), 0);
+  });
+});

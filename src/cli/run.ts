@@ -1,0 +1,147 @@
+/** `stowage run`: generates in this terminal, without a server. */
+import { basename } from "node:path";
+import { text } from "node:stream/consumers";
+import type { Command } from "commander";
+import { type GenerateOptions, loadModel, type Model } from "../engine/model.ts";
+import { StowageError } from "../errors.ts";
+import { formatBytes } from "../workload/format.ts";
+import { type AnswerStyle, answer } from "./answer.ts";
+import { collect, parseBytes, parseNumber } from "./arguments.ts";
+import { chat } from "./chat.ts";
+import { demonstrate } from "./demonstration.ts";
+import { Interrupts } from "./interrupts.ts";
+
+interface Flags {
+  readonly maxTokens?: number;
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly minP?: number;
+  readonly repeatPenalty?: number;
+  readonly seed?: number;
+  readonly stop?: string[];
+  readonly system?: string;
+  readonly raw?: true;
+  readonly context?: number;
+  readonly threads?: number;
+  readonly memory?: number;
+  readonly json?: true;
+  readonly stats?: true;
+  readonly demo?: true;
+}
+
+/** What a shell reports for a program that Ctrl-C ended: 128 + SIGINT. */
+const interruptedCode = 130;
+
+/** Adds the arguments, the flags and the action. */
+export function register(command: Command): void {
+  command
+    .argument("<model>", "model file in GGUF format")
+    .argument("[prompt]", "what to answer or go on from; default: stdin, or a chat at a terminal")
+    .option("--max-tokens <n>", "most tokens of an answer (default: what the context leaves)", parseNumber)
+    .option("--temperature <x>", "0 always takes the most likely token (default: 0.8)", parseNumber)
+    .option("--top-k <n>", "keep this many most likely tokens; 0 keeps all (default: 40)", parseNumber)
+    .option("--top-p <x>", "keep the most likely tokens of this probability (default: 0.95)", parseNumber)
+    .option("--min-p <x>", "keep tokens this times as likely as the best (default: 0.05)", parseNumber)
+    .option("--repeat-penalty <x>", "make recent tokens less likely; 1 is off (default: 1)", parseNumber)
+    .option("--seed <n>", "makes the draws repeatable (default: random)", parseNumber)
+    .option("--stop <text>", "end before this text; may be given several times", collect)
+    .option("--raw", "go on from the prompt as it is, without the model's chat template")
+    .option(
+      "--context <tokens>",
+      "longest prompt and answer together (default: the model's, at most 4096)",
+      parseNumber,
+    )
+    .option("--threads <n>", "compute threads (default: the processors of this machine)", parseNumber)
+    .option("--memory <size>", "most memory to take, such as 2GiB (default: no limit)", parseBytes)
+    .option("--json", "print each token, and the end, as a line of JSON")
+    .option("--stats", "print speeds on stderr")
+    .option("--demo", "where stdin is no terminal, show two sample texts instead of reading it")
+    .addOption(command.createOption("--system <text>", "instruction that a chat opens with").conflicts("raw"))
+    .action(run);
+}
+
+async function run(path: string, prompt: string | undefined, flags: Flags): Promise<void> {
+  const abort = new AbortController();
+  const interrupts = new Interrupts(() => abort.abort());
+  try {
+    const mode = await modeOf(prompt, flags);
+    const model = await load(path, flags, abort.signal);
+    try {
+      if (mode.kind === "once") await once(model, mode.prompt, flags, abort.signal);
+      else if (mode.kind === "chat") await converse(model, path, flags, interrupts);
+      else {
+        process.stdout.write(`${summary(model, path)}\n`);
+        await demonstrate(model, abort.signal);
+      }
+    } finally {
+      await model.dispose();
+    }
+  } catch (error) {
+    if (!abort.signal.aborted) throw error;
+  } finally {
+    interrupts.dispose();
+  }
+  if (abort.signal.aborted) process.exitCode = interruptedCode;
+}
+
+type Mode = { kind: "once"; prompt: string } | { kind: "chat" } | { kind: "demonstration" };
+
+/** @throws StowageError prompt_missing */
+async function modeOf(prompt: string | undefined, { json, demo }: Flags): Promise<Mode> {
+  if (prompt !== undefined) return { kind: "once", prompt };
+  if (process.stdin.isTTY) {
+    if (json) throw new StowageError("prompt_missing", { reason: "--json answers one prompt" });
+    return { kind: "chat" };
+  }
+  if (demo) return { kind: "demonstration" };
+  const piped = (await text(process.stdin)).replace(/\r?\n$/, "");
+  if (piped === "") throw new StowageError("prompt_missing", { reason: "stdin is empty" });
+  return { kind: "once", prompt: piped };
+}
+
+async function load(path: string, flags: Flags, signal: AbortSignal): Promise<Model> {
+  return loadModel(path, {
+    signal,
+    ...(flags.context === undefined ? {} : { contextTokens: flags.context }),
+    ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+    ...(flags.memory === undefined ? {} : { memory: flags.memory }),
+  });
+}
+
+async function once(model: Model, prompt: string, flags: Flags, signal: AbortSignal): Promise<void> {
+  const system = flags.system === undefined ? [] : [{ role: "system", content: flags.system }];
+  const input = isRaw(model, flags)
+    ? { prompt }
+    : { messages: [...system, { role: "user", content: prompt }] };
+  await answer(model, { ...generationOf(flags), ...input, signal }, styleOf(flags));
+}
+
+async function converse(model: Model, path: string, flags: Flags, interrupts: Interrupts): Promise<void> {
+  const raw = isRaw(model, flags);
+  const hint = raw ? "Each line is a prompt of its own. " : "";
+  process.stdout.write(`${summary(model, path)}\n${hint}/help shows the commands, Ctrl-D ends.\n`);
+  const settings = { generation: generationOf(flags), style: styleOf(flags), system: flags.system, raw };
+  await chat(model, settings, interrupts);
+}
+
+/** A model without a chat template takes prompts as they are; with a system message, it is asked and refuses. */
+function isRaw(model: Model, flags: Flags): boolean {
+  return flags.raw === true || (!model.info.hasChatTemplate && flags.system === undefined);
+}
+
+function summary({ info }: Model, path: string): string {
+  const experts = info.experts > 0 ? `, ${info.experts} experts a layer, ${info.expertsUsed} at work` : "";
+  const weights = formatBytes(info.memory.mappedWeights + info.memory.convertedWeights);
+  return `${basename(path)}: ${info.architecture}, ${info.layers} layers${experts}, ${weights} of weights, context of ${info.contextTokens} tokens`;
+}
+
+function styleOf(flags: Flags): AnswerStyle {
+  return { json: flags.json === true, stats: flags.stats === true };
+}
+
+function generationOf(flags: Flags): GenerateOptions {
+  const { maxTokens, temperature, topK, topP, minP, repeatPenalty, seed, stop } = flags;
+  const given = { maxTokens, temperature, topK, topP, minP, repeatPenalty, seed, stop };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,280 @@
+import { StowageError } from "../errors.ts";
+import { KvCache } from "../kv/cache.ts";
+import type { Runtime } from "../model/forward.ts";
+import type { SchedulingPolicy } from "../scheduler/plan.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { Sequence, type SequenceRequest } from "./sequence.ts";
+import { type StepRecord, StepRecords } from "./step-records.ts";
+import { type StepEntry, StepRunner } from "./step-runner.ts";
+
+/** Bounds of an engine's steps. */
+export interface EngineLimits {
+  /** Longest sequence, prompt and output together, tokens. */
+  readonly contextTokens: number;
+  /** Most sequences that run side by side. */
+  readonly maxSequences: number;
+  /** Most tokens of a step, prefill and decode together. */
+  readonly stepTokens: number;
+}
+
+/** Slices in which weights are converted while nothing else is to be done: a request waits for one at most. */
+const idleSliceMs = 10;
+
+/**
+ * Continuous batching on one model: sequences join and leave at any step, prompts are prefilled in chunks beside
+ * the decoding of others, finished sequences leave their keys and values for later prompts that begin alike.
+ */
+export class Engine {
+  readonly limits: EngineLimits;
+  /** How long the latest steps took, for schedulers and reports. */
+  readonly records = new StepRecords();
+  /** When all weights are in the layout of the fast kernels, or the engine is closed. */
+  readonly settled: Promise<void>;
+  readonly #runtime: Runtime;
+  readonly #tokenizer: Tokenizer;
+  readonly #policy: SchedulingPolicy;
+  readonly #cache: KvCache;
+  readonly #steps: StepRunner;
+  readonly #waiting: Sequence[] = [];
+  readonly #running: Sequence[] = [];
+  /** Sequences with tokens that their owners were not told of yet. */
+  readonly #undelivered: Sequence[] = [];
+  #stepping: readonly Sequence[] = [];
+  #loop: Promise<void> | undefined;
+  #nextId = 1;
+  #lastStepMs = 0;
+  #settle: () => void = () => {};
+  #closed = false;
+
+  constructor(runtime: Runtime, tokenizer: Tokenizer, policy: SchedulingPolicy, limits: EngineLimits) {
+    this.limits = limits;
+    this.#runtime = runtime;
+    this.#tokenizer = tokenizer;
+    this.#policy = policy;
+    this.#cache = new KvCache(runtime.kv);
+    this.settled = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    this.#steps = new StepRunner(runtime, {
+      maxTokens: limits.stepTokens,
+      maxSequences: limits.maxSequences,
+    });
+    this.#loop = this.#work();
+  }
+
+  /** Sequences that wait for KV memory or a place in the batch, and those that run. */
+  get load(): { waiting: number; running: number; freeCells: number } {
+    return {
+      waiting: this.#waiting.length,
+      running: this.#running.length,
+      freeCells: this.#cache.available,
+    };
+  }
+
+  /**
+   * Queues a request.
+   * @throws StowageError engine_closed, request_empty, request_too_long, request_max_tokens, token_invalid,
+   *   sampling_param
+   */
+  submit(request: SequenceRequest): Sequence {
+    if (this.#closed) throw new StowageError("engine_closed", {});
+    const sequence = new Sequence({
+      id: this.#nextId++,
+      arrived: performance.now(),
+      request,
+      tokenizer: this.#tokenizer,
+      vocabulary: this.#runtime.weights.layout.vocabulary,
+      contextTokens: Math.min(this.limits.contextTokens, this.#cache.total),
+      onCancel: () => this.#stopIfUnwanted(),
+    });
+    this.#waiting.push(sequence);
+    this.#loop ??= this.#work();
+    return sequence;
+  }
+
+  /** Forgets the keys and values of finished sequences. */
+  clearCache(): void {
+    this.#cache.clear();
+  }
+
+  /** Cancels everything and waits for the running step to stop. The runtime stays its owner's. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const sequence of [...this.#waiting, ...this.#running]) sequence.cancel();
+    await this.#loop;
+    this.#settle();
+    this.#steps.dispose();
+  }
+
+  async #work(): Promise<void> {
+    // A turn of the event loop, so that requests that are submitted together start together.
+    await new Promise((resolve) => setImmediate(resolve));
+    try {
+      while (this.#waiting.length + this.#running.length > 0) {
+        this.#sweep();
+        this.#admit();
+        if (this.#running.length > 0) await this.#step();
+        else this.#waiting.shift()?.fail(new StowageError("kv_exhausted", { cells: this.#cache.total }));
+        await this.#convertBeside();
+      }
+      await this.#convertWhileIdle();
+    } catch (error) {
+      for (const sequence of this.#running) if (sequence.run) this.#cache.close(sequence.run);
+      for (const sequence of [...this.#waiting.splice(0), ...this.#running.splice(0)]) sequence.fail(error);
+    } finally {
+      this.#stepping = [];
+      this.#loop = undefined;
+      if (this.#waiting.length > 0) this.#loop = this.#work();
+    }
+  }
+
+  /** While weights are still used from the mapped file, converting them gets as much time as the steps. */
+  async #convertBeside(): Promise<void> {
+    const { weights } = this.#runtime;
+    if (weights.pendingBytes === 0 || this.#closed) return;
+    this.#deliver();
+    await weights.convert(this.#lastStepMs);
+    if (weights.pendingBytes === 0) this.#settle();
+  }
+
+  async #convertWhileIdle(): Promise<void> {
+    const { weights } = this.#runtime;
+    while (weights.pendingBytes > 0 && this.#waiting.length === 0 && !this.#closed) {
+      await weights.convert(idleSliceMs);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    if (weights.pendingBytes === 0) this.#settle();
+  }
+
+  /** Lets go of sequences that were cancelled. */
+  #sweep(): void {
+    for (const list of [this.#waiting, this.#running]) {
+      if (!list.some(({ cancelled }) => cancelled)) continue;
+      for (const sequence of list.filter(({ cancelled }) => cancelled)) {
+        list.splice(list.indexOf(sequence), 1);
+        this.#release(sequence);
+        sequence.finish("cancelled");
+      }
+    }
+  }
+
+  /** Lets waiting sequences start, in order, as long as there is a place and KV memory. */
+  #admit(): void {
+    while (this.#waiting.length > 0 && this.#running.length < this.limits.maxSequences) {
+      const sequence = this.#waiting[0]!;
+      const run = this.#cache.open(sequence.tokens, sequence.tokens.length);
+      if (!run) return;
+      sequence.run = run;
+      if (sequence.generatedTokens === 0) sequence.cachedTokens = run.tokens.length;
+      this.#waiting.shift();
+      this.#running.push(sequence);
+    }
+  }
+
+  async #step(): Promise<void> {
+    const started = performance.now();
+    const shares = this.#policy.plan(started, this.#running, { tokens: this.limits.stepTokens });
+    const batch: { sequence: Sequence; entry: StepEntry }[] = [];
+    for (const { id, tokens } of shares) {
+      const sequence = this.#running.find((running) => running.id === id);
+      if (!sequence?.run || !this.#makeRoom(sequence, tokens)) continue;
+      const past = sequence.run.tokens.length;
+      batch.push({
+        sequence,
+        entry: { run: sequence.run, tokens: sequence.tokens.slice(past, past + tokens) },
+      });
+    }
+    const live = batch.filter(({ sequence }) => sequence.run !== undefined);
+    if (live.length === 0) return;
+
+    this.#stepping = live.map(({ sequence }) => sequence);
+    let sampleMs = 0;
+    const times = await this.#steps.run(
+      live.map(({ entry }) => entry),
+      () => this.#deliver(),
+      (index, logits) => {
+        const from = performance.now();
+        this.#commit(live[index]!.sequence, live[index]!.entry, logits);
+        sampleMs += performance.now() - from;
+      },
+    );
+    this.#stepping = [];
+    this.#lastStepMs = performance.now() - started;
+    if (times) this.records.add(recordOf(started, live, times, sampleMs));
+  }
+
+  /** The step's keys and values count from here on; a sequence whose prompt is complete gets its next token. */
+  #commit(sequence: Sequence, entry: StepEntry, logits: Float32Array): void {
+    for (const token of entry.tokens) entry.run.tokens.push(token);
+    if (sequence.cancelled || sequence.pending > 0) return;
+    let goesOn = false;
+    try {
+      goesOn = sequence.advance(logits);
+    } catch (error) {
+      sequence.fail(error);
+    }
+    if (goesOn) this.#undelivered.push(sequence);
+    else this.#leave(sequence);
+  }
+
+  #deliver(): void {
+    for (const sequence of this.#undelivered.splice(0)) sequence.deliver();
+  }
+
+  /** Room for the next tokens, if need be at the cost of the sequence that started last. */
+  #makeRoom(sequence: Sequence, tokens: number): boolean {
+    for (;;) {
+      const run = sequence.run;
+      if (!run) return false;
+      if (this.#cache.grow(run, run.tokens.length + tokens)) return true;
+      const last = this.#running.at(-1)!;
+      if (this.#running.length === 1) {
+        this.#leave(sequence);
+        sequence.finish("length");
+        return false;
+      }
+      this.#preempt(last);
+    }
+  }
+
+  /** Back to the head of the queue; what was computed is kept as a prefix while memory lasts. */
+  #preempt(sequence: Sequence): void {
+    this.#leave(sequence);
+    this.#waiting.unshift(sequence);
+  }
+
+  #leave(sequence: Sequence): void {
+    const index = this.#running.indexOf(sequence);
+    if (index >= 0) this.#running.splice(index, 1);
+    this.#release(sequence);
+  }
+
+  #release(sequence: Sequence): void {
+    if (sequence.run) this.#cache.close(sequence.run);
+    sequence.run = undefined;
+  }
+
+  /** A step that only serves sequences that nobody waits for any more is stopped at its next node. */
+  #stopIfUnwanted(): void {
+    if (this.#stepping.length > 0 && this.#stepping.every(({ cancelled }) => cancelled)) {
+      this.#runtime.backend.abort();
+    }
+  }
+}
+
+function recordOf(
+  at: number,
+  batch: readonly { entry: StepEntry }[],
+  times: { prepareMs: number; computeMs: number; reused: boolean },
+  sampleMs: number,
+): StepRecord {
+  let prefillTokens = 0;
+  let decodeSequences = 0;
+  let contextTokens = 0;
+  for (const { entry } of batch) {
+    if (entry.tokens.length > 1) prefillTokens += entry.tokens.length;
+    else decodeSequences++;
+    contextTokens += entry.run.tokens.length;
+  }
+  return { at, prefillTokens, decodeSequences, contextTokens, sampleMs, ...times };
+}

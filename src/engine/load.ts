@@ -1,0 +1,117 @@
+import { availableParallelism } from "node:os";
+import { StowageError } from "../errors.ts";
+import { Backend } from "../ggml/backend.ts";
+import { loadNative } from "../ggml/library.ts";
+import { requireArchitecture } from "../gguf/metadata.ts";
+import { openGguf } from "../gguf/read.ts";
+import { KvTensors } from "../kv/tensors.ts";
+import { familyOf } from "../model/families.ts";
+import type { Hyperparameters } from "../model/hyperparameters.ts";
+import { planWeights } from "../model/layout.ts";
+import { ModelWeights } from "../model/weights.ts";
+import { FirstComeFirstServed } from "../scheduler/policies/fcfs.ts";
+import { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { Engine } from "./engine.ts";
+import { checkBudget, type MemoryPlan, planMemory } from "./memory-plan.ts";
+
+/** How a model is loaded. Everything has a default that suits a laptop. */
+export interface LoadOptions {
+  /** Longest sequence, prompt and output together, tokens. Default: what the model was trained for, at most 4096. */
+  readonly contextTokens?: number;
+  /** Most sequences that run side by side. Default 8. */
+  readonly maxSequences?: number;
+  /** Tokens that the KV cache holds for all sequences together. Default: two full contexts, at least 512 a sequence. */
+  readonly kvTokens?: number;
+  /** Most tokens of one step, prefill and decode together. Default 512. */
+  readonly stepTokens?: number;
+  /** Compute threads. Default: the processors that this process may use. */
+  readonly threads?: number;
+  /** Bytes that weights, KV cache and working memory may take together. Default: no limit. */
+  readonly memory?: number;
+  /** Aborting it ends the loading between two weights. */
+  readonly signal?: AbortSignal;
+}
+
+/** A model in memory with its engine and tokenizer; all of it is given back by `dispose`. */
+export interface LoadedModel {
+  readonly engine: Engine;
+  readonly tokenizer: Tokenizer;
+  readonly hyperparameters: Hyperparameters;
+  readonly plan: MemoryPlan;
+  dispose(): Promise<void>;
+}
+
+const defaultContext = 4096;
+const defaultContexts = 2;
+/** Every sequence that may run should find at least so many KV cells. */
+const leastTokensASequence = 512;
+const defaultSequences = 8;
+const defaultStepTokens = 512;
+
+/**
+ * Opens and checks a model file and readies it to answer. Weights are used from the mapped file at first; the engine
+ * converts them to the fast layout while it idles and between steps, see {@link Engine.settled}. Nothing is held
+ * when it throws.
+ * @throws StowageError native_*, gguf_*, model_*, load_option, memory_budget; the signal's reason when it is aborted
+ */
+export async function loadEngine(path: string, options: LoadOptions = {}): Promise<LoadedModel> {
+  options.signal?.throwIfAborted();
+  const file = await openGguf(path);
+  const family = familyOf(requireArchitecture(file.metadata));
+  const owned: { dispose(): void }[] = [];
+  const own = <T extends { dispose(): void }>(resource: T): T => {
+    owned.push(resource);
+    return resource;
+  };
+  // Off this thread: the vocabulary is read while the weights are planned and mapped.
+  const vocabulary = Tokenizer.load(file);
+  let tokenizer: Tokenizer | undefined;
+  try {
+    const threads = whole("threads", options.threads ?? availableParallelism(), 512);
+    const backend = own(new Backend(loadNative(), { threads }));
+    const layout = planWeights(file, family, backend);
+    const h = layout.hyperparameters;
+    const contextTokens = whole(
+      "contextTokens",
+      options.contextTokens ?? Math.min(h.contextTrained, defaultContext),
+      h.contextTrained,
+    );
+    const limits = {
+      contextTokens,
+      maxSequences: whole("maxSequences", options.maxSequences ?? defaultSequences, 1024),
+      stepTokens: whole("stepTokens", options.stepTokens ?? defaultStepTokens, 1 << 16),
+    };
+    const kvDefault = Math.max(defaultContexts * contextTokens, limits.maxSequences * leastTokensASequence);
+    const kvTokens = whole("kvTokens", options.kvTokens ?? kvDefault, 1 << 30);
+    const plan = planMemory(layout, limits, kvTokens);
+    if (options.memory !== undefined) checkBudget(plan, layout, options.memory);
+
+    const weights = own(new ModelWeights(file, layout, backend));
+    const kv = own(
+      new KvTensors(backend, { layers: h.layers, width: h.kvHeads * h.headWidth, cells: plan.kvCells }),
+    );
+    tokenizer = own(await vocabulary);
+    options.signal?.throwIfAborted();
+    const runtime = { backend, family, weights, kv };
+    const engine = new Engine(runtime, tokenizer, new FirstComeFirstServed(), limits);
+    const dispose = async () => {
+      await engine.close();
+      for (const resource of owned.splice(0).reverse()) resource.dispose();
+    };
+    return { engine, tokenizer, hyperparameters: h, plan, dispose };
+  } catch (error) {
+    if (!tokenizer) {
+      await vocabulary.then(
+        (unused) => unused.dispose(),
+        () => {},
+      );
+    }
+    for (const resource of owned.reverse()) resource.dispose();
+    throw error;
+  }
+}
+
+function whole(option: string, value: number, high: number): number {
+  if (Number.isInteger(value) && value >= 1 && value <= high) return value;
+  throw new StowageError("load_option", { option, value, limit: high });
+}

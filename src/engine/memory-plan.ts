@@ -1,0 +1,98 @@
+import { StowageError } from "../errors.ts";
+import { cellStep } from "../kv/cache.ts";
+import { kvBytes } from "../kv/tensors.ts";
+import { expertsApartBytes } from "../model/experts-apart.ts";
+import type { Hyperparameters } from "../model/hyperparameters.ts";
+import type { WeightLayout } from "../model/layout.ts";
+import type { EngineLimits } from "./engine.ts";
+
+const floatBytes = 4;
+/** Bytes of an element of quantised activations: 34 bytes for 32 (Q8_0), rounded up for Q8_K. */
+const activationBytes = 1.15;
+
+/** What a model takes, by kind, bytes. */
+export interface MemoryPlan {
+  /** Weights used in place in the mapped file: the system can drop and read them again. */
+  readonly mappedWeights: number;
+  /** Weights copied into the layout of the fast kernels; until then they are used in the mapped file too. */
+  readonly convertedWeights: number;
+  readonly kv: number;
+  /** Activations of the largest step, and what outlives its graphs. */
+  readonly compute: number;
+  /** ggml's work buffer: quantised activations. */
+  readonly work: number;
+  readonly total: number;
+  /** Cells of the KV cache, one a token. */
+  readonly kvCells: number;
+}
+
+/** Plans the memory of a model before any of it is taken. */
+export function planMemory(layout: WeightLayout, limits: EngineLimits, kvCells: number): MemoryPlan {
+  const h = layout.hyperparameters;
+  const kvWidth = h.kvHeads * h.headWidth;
+  const cells = Math.ceil(kvCells / cellStep) * cellStep;
+  const kinds = {
+    mappedWeights: layout.mappedBytes,
+    convertedWeights: layout.repackedBytes + layout.joinedBytes,
+    kv: kvBytes({ layers: h.layers, width: kvWidth, cells }),
+    compute: computeBytes(h, layout.vocabulary, limits),
+    work: Math.ceil(limits.stepTokens * widest(h) * activationBytes),
+  };
+  const total = Object.values(kinds).reduce((sum, bytes) => sum + bytes, 0);
+  return { ...kinds, total, kvCells: cells };
+}
+
+/**
+ * @param budget bytes
+ * @throws StowageError memory_budget, saying by how much the plan exceeds it and what would fit
+ */
+export function checkBudget(plan: MemoryPlan, layout: WeightLayout, budget: number): void {
+  if (plan.total <= budget) return;
+  const h = layout.hyperparameters;
+  const cellBytes = kvBytes({ layers: h.layers, width: h.kvHeads * h.headWidth, cells: 1 });
+  const room = budget - (plan.total - plan.kv);
+  const cells = Math.floor(room / cellBytes / cellStep) * cellStep;
+  const fits =
+    cells >= cellStep
+      ? `A KV cache of ${cells} tokens would fit`
+      : `Without any KV cache it needs ${mebibytes(plan.total - plan.kv)} MiB already`;
+  throw new StowageError("memory_budget", {
+    needed: mebibytes(plan.total),
+    budget: mebibytes(budget),
+    over: mebibytesUp(plan.total - budget),
+    weights: mebibytes(plan.mappedWeights + plan.convertedWeights),
+    kv: mebibytes(plan.kv),
+    compute: mebibytes(plan.compute + plan.work),
+    fits,
+  });
+}
+
+/** The most rows that activations of one token are quantised in at once. */
+function widest(h: Hyperparameters): number {
+  return Math.max(h.width, h.heads * h.headWidth, h.feedForwardWidth, h.expertWidth * h.expertsUsed);
+}
+
+/**
+ * Upper bound of a step's activations: attention and feed-forward network do not live at the same time, results of
+ * experts do (see experts-apart.ts).
+ */
+function computeBytes(h: Hyperparameters, vocabulary: number, limits: EngineLimits): number {
+  const { stepTokens: tokens } = limits;
+  const projected = (h.heads + 2 * h.kvHeads) * h.headWidth;
+  const attention = 2 * h.width + 3 * projected;
+  const network = h.experts > 0 ? 4 * h.width + 3 * h.expertWidth : 3 * h.width + 3 * h.feedForwardWidth;
+  const masks = tokens * Math.ceil(limits.contextTokens / cellStep) * cellStep * 2;
+  const attended = tokens * h.heads * h.headWidth * floatBytes;
+  const logits = limits.maxSequences * vocabulary * floatBytes;
+  const apart = h.experts > 0 ? expertsApartBytes(h, tokens) : 0;
+  return tokens * Math.max(attention, network) * floatBytes + masks + attended + logits + apart;
+}
+
+/** Rounded up: a budget that is raised by so much suffices. */
+function mebibytesUp(bytes: number): string {
+  return (Math.ceil((bytes / 2 ** 20) * 10) / 10).toFixed(1);
+}
+
+function mebibytes(bytes: number): string {
+  return (bytes / 2 ** 20).toFixed(1);
+}

@@ -1,0 +1,189 @@
+import { StowageError } from "../errors.ts";
+import type { KvRun } from "../kv/cache.ts";
+import type { Tokenizer, TokenStream } from "../tokenizer/tokenizer.ts";
+import { Channel } from "./channel.ts";
+import type { TokenLogprob } from "./sampling/logprobs.ts";
+import { type ResolvedSampling, resolveSampling, type SamplingParams } from "./sampling/params.ts";
+import { penalises } from "./sampling/penalties.ts";
+import { type SampledToken, Sampler } from "./sampling/sampler.ts";
+import { StopMatcher } from "./sampling/stop.ts";
+
+/** What the engine is asked for. */
+export interface SequenceRequest {
+  /** Token ids, at least one. */
+  readonly prompt: ArrayLike<number>;
+  /** Most tokens to generate; by default what is left of the context. */
+  readonly maxTokens?: number;
+  readonly sampling?: SamplingParams;
+  /** Go on past the model's end-of-generation tokens. */
+  readonly ignoreEnd?: boolean;
+}
+
+/** Why a sequence ended: an end token or a stop string, its token limit, or because it was cancelled. */
+export type FinishReason = "stop" | "length" | "cancelled";
+
+/** A piece of output. `text` may be empty: a character, or what may be a stop string, is not complete yet. */
+export interface TokenEvent {
+  readonly type: "token";
+  readonly token: number;
+  readonly text: string;
+  readonly logprob?: number;
+  readonly top?: readonly TokenLogprob[];
+}
+
+/** The last event of every sequence. */
+export interface FinishEvent {
+  readonly type: "finish";
+  readonly reason: FinishReason;
+  /** Text that was held back and is none of a stop string. */
+  readonly text: string;
+  readonly promptTokens: number;
+  /** Of those, the ones whose keys and values were there already. */
+  readonly cachedTokens: number;
+  readonly generatedTokens: number;
+}
+
+export type SequenceEvent = TokenEvent | FinishEvent;
+
+/** A request on its way through the engine. Its state is the engine's; its owner reads events and may cancel. */
+export class Sequence implements AsyncIterable<SequenceEvent> {
+  readonly id: number;
+  /** ms of the engine's clock. */
+  readonly arrived: number;
+  /** Prompt, then what was generated. */
+  readonly tokens: number[];
+  readonly promptTokens: number;
+  readonly maxTokens: number;
+  /** KV cells; undefined while it waits. */
+  run: KvRun | undefined;
+  cachedTokens = 0;
+  cancelled = false;
+  finished = false;
+  readonly #events = new Channel<SequenceEvent>();
+  readonly #ignoreEnd: boolean;
+  readonly #tokenizer: Tokenizer;
+  readonly #sampling: ResolvedSampling;
+  readonly #sampler: Sampler;
+  readonly #stream: TokenStream;
+  readonly #stop: StopMatcher;
+  readonly #onCancel: () => void;
+  readonly #undelivered: SampledToken[] = [];
+
+  /** @throws StowageError request_empty, request_too_long, token_invalid, sampling_param */
+  constructor(parts: {
+    id: number;
+    arrived: number;
+    request: SequenceRequest;
+    tokenizer: Tokenizer;
+    vocabulary: number;
+    contextTokens: number;
+    onCancel: () => void;
+  }) {
+    const { request, contextTokens, vocabulary, tokenizer } = parts;
+    this.id = parts.id;
+    this.arrived = parts.arrived;
+    this.tokens = checkPrompt(request.prompt, vocabulary, contextTokens);
+    this.promptTokens = this.tokens.length;
+    this.maxTokens = checkMaxTokens(request.maxTokens, contextTokens - this.promptTokens);
+    this.#ignoreEnd = request.ignoreEnd ?? false;
+    this.#tokenizer = tokenizer;
+    this.#sampling = resolveSampling(request.sampling);
+    this.#sampler = new Sampler(this.#sampling, vocabulary);
+    this.#stream = tokenizer.stream();
+    this.#stop = new StopMatcher(this.#sampling.stop);
+    this.#onCancel = parts.onCancel;
+    if (penalises(this.#sampling)) for (const token of this.tokens) this.#sampler.accept(token);
+  }
+
+  get generatedTokens(): number {
+    return this.tokens.length - this.promptTokens;
+  }
+
+  /** Tokens whose keys and values are still to be computed. */
+  get pending(): number {
+    return this.tokens.length - (this.run?.tokens.length ?? 0);
+  }
+
+  [Symbol.asyncIterator](): AsyncGenerator<SequenceEvent, void, undefined> {
+    return this.#events[Symbol.asyncIterator]();
+  }
+
+  /** Ends the sequence within one step; its last event is a finish with reason `cancelled`. */
+  cancel(): void {
+    if (this.cancelled || this.finished) return;
+    this.cancelled = true;
+    this.#onCancel();
+  }
+
+  /**
+   * Samples the next token out of its logits. Its text is told by {@link Sequence.deliver}, at once only where a
+   * stop string may end the sequence: the rest can be done while the next step runs.
+   * @returns whether the sequence goes on
+   */
+  advance(logits: Float32Array): boolean {
+    const sampled = this.#sampler.sample(logits);
+    this.#sampler.accept(sampled.token);
+    this.tokens.push(sampled.token);
+    if (!this.#ignoreEnd && this.#tokenizer.isEndOfGeneration(sampled.token)) {
+      this.finish("stop");
+      return false;
+    }
+    this.#undelivered.push(sampled);
+    if (this.#sampling.stop.length > 0) this.deliver();
+    if (!this.finished && this.generatedTokens >= this.maxTokens) this.finish("length");
+    return !this.finished;
+  }
+
+  /** Tells the owner of the tokens since the last time. */
+  deliver(): void {
+    for (const sampled of this.#undelivered.splice(0)) {
+      const { emit, stopped } = this.#stop.push(this.#stream.push(sampled.token));
+      this.#events.push(tokenEvent(sampled, emit));
+      if (stopped !== undefined) this.finish("stop");
+    }
+  }
+
+  finish(reason: FinishReason): void {
+    if (this.finished) return;
+    this.deliver();
+    this.finished = true;
+    const held = this.#stop.stopped === undefined ? this.#stop.push(this.#stream.flush()).emit : "";
+    const text = held + this.#stop.flush();
+    this.#events.push({
+      type: "finish",
+      reason: this.#stop.stopped === undefined ? reason : "stop",
+      text,
+      promptTokens: this.promptTokens,
+      cachedTokens: this.cachedTokens,
+      generatedTokens: this.generatedTokens,
+    });
+    this.#events.end();
+  }
+
+  /** Ends the sequence with an error that its reader is thrown. */
+  fail(error: unknown): void {
+    this.finished = true;
+    this.#events.end(error);
+  }
+}
+
+function tokenEvent(sampled: SampledToken, text: string): TokenEvent {
+  return { type: "token", text, ...sampled };
+}
+
+function checkPrompt(prompt: ArrayLike<number>, vocabulary: number, contextTokens: number): number[] {
+  if (prompt.length === 0) throw new StowageError("request_empty", {});
+  if (prompt.length >= contextTokens) {
+    throw new StowageError("request_too_long", { tokens: prompt.length, limit: contextTokens });
+  }
+  return Array.from(prompt, (token) => {
+    if (Number.isInteger(token) && token >= 0 && token < vocabulary) return token;
+    throw new StowageError("token_invalid", { token, limit: vocabulary });
+  });
+}
+
+function checkMaxTokens(maxTokens: number | undefined, room: number): number {
+  if (maxTokens === undefined) return room;
+  if (Number.isInteger(maxTokens) && maxTokens >= 1) return Math.min(maxTokens, room);
+  throw new StowageError("request_max_tokens", { value: maxTokens });
+}

@@ -1,0 +1,132 @@
+import type { KvRun } from "../kv/cache.ts";
+import { isWhole, LayerwiseRunner, type Runtime, type Step, WholeStep } from "../model/forward.ts";
+import { keyStep, type StepShape, sameShape } from "../model/step.ts";
+
+/** One sequence's part in a step. Its tokens follow what its KV run holds. */
+export interface StepEntry {
+  readonly run: KvRun;
+  readonly tokens: readonly number[];
+}
+
+/** F16 bits of minus infinity: a key that a token may not look at. */
+const masked = 0xfc00;
+
+/** Graphs of decode steps that are kept; the sequences of a batch change rarely, their KV lengths every 256 steps. */
+const keptGraphs = 2;
+
+/** Times of one step, ms. */
+export interface StepTimes {
+  /** Making or finding the graph, and filling its inputs. */
+  readonly prepareMs: number;
+  readonly computeMs: number;
+  /** Whether the graph was there already. */
+  readonly reused: boolean;
+}
+
+/** Turns batches of tokens into logits. Decode graphs are kept by shape; a steady decode step builds none. */
+export class StepRunner {
+  readonly #runtime: Runtime;
+  readonly #layerwise: LayerwiseRunner | undefined;
+  /** Oldest use first. */
+  readonly #kept: { readonly shape: StepShape; readonly step: Step }[] = [];
+  /** Of the weights that the kept graphs read. */
+  #version = 0;
+
+  constructor(runtime: Runtime, limits: { maxTokens: number; maxSequences: number }) {
+    this.#runtime = runtime;
+    const { experts } = runtime.weights.layout.hyperparameters;
+    this.#layerwise = experts > 0 ? new LayerwiseRunner(runtime, limits) : undefined;
+  }
+
+  /**
+   * Runs one step. Keys and values of all tokens are written; each entry's last token gets logits.
+   * @param whileComputing called once the step is running: time for what need not be done before
+   * @param visit called with the logits of each entry in turn, valid during the call only
+   * @returns undefined when the step was aborted: nothing is committed, and it can be run again
+   */
+  async run(
+    entries: readonly StepEntry[],
+    whileComputing: () => void,
+    visit: (entry: number, logits: Float32Array) => void,
+  ): Promise<StepTimes | undefined> {
+    const started = performance.now();
+    this.#runtime.backend.resume();
+    const shape = shapeOf(entries);
+    const { step, reused, keep } = await this.#stepFor(shape);
+    try {
+      fill(step, entries, shape);
+      const prepared = performance.now();
+      const running = step.run();
+      whileComputing();
+      if (!(await running)) return undefined;
+      const computed = performance.now();
+      const logits = step.logits();
+      const { vocabulary } = this.#runtime.weights.layout;
+      for (let index = 0; index < entries.length; index++) {
+        visit(index, logits.subarray(index * vocabulary, (index + 1) * vocabulary));
+      }
+      return { prepareMs: prepared - started, computeMs: computed - prepared, reused };
+    } finally {
+      if (!keep) step.dispose();
+    }
+  }
+
+  dispose(): void {
+    this.#forget();
+    this.#layerwise?.dispose();
+  }
+
+  #forget(): void {
+    for (const { step } of this.#kept.splice(0)) step.dispose();
+    this.#version = this.#runtime.weights.version;
+  }
+
+  async #stepFor(shape: StepShape): Promise<{ step: Step; reused: boolean; keep: boolean }> {
+    if (this.#layerwise && !isWhole(this.#runtime, shape)) {
+      return { step: this.#layerwise.step(shape), reused: false, keep: false };
+    }
+    if (this.#version !== this.#runtime.weights.version) this.#forget();
+    const index = this.#kept.findIndex((kept) => sameShape(kept.shape, shape));
+    if (index >= 0) {
+      const [kept] = this.#kept.splice(index, 1);
+      this.#kept.push(kept!);
+      return { step: kept!.step, reused: true, keep: true };
+    }
+    const step = await WholeStep.build(this.#runtime, shape);
+    const decode = shape.sequences.every(({ tokens }) => tokens === 1);
+    if (!decode) return { step, reused: false, keep: false };
+    this.#kept.push({ shape, step });
+    if (this.#kept.length > keptGraphs) this.#kept.shift()!.step.dispose();
+    return { step, reused: false, keep: true };
+  }
+}
+
+function shapeOf(entries: readonly StepEntry[]): StepShape {
+  const sequences = entries.map(({ run, tokens }) => ({
+    tokens: tokens.length,
+    firstCell: run.first,
+    keys: Math.ceil((run.tokens.length + tokens.length) / keyStep) * keyStep,
+  }));
+  return { sequences, outputs: entries.length };
+}
+
+function fill({ memory }: Step, entries: readonly StepEntry[], shape: StepShape): void {
+  const { tokens, positions, cells, masks, outputs } = memory.fill;
+  let row = 0;
+  for (let index = 0; index < entries.length; index++) {
+    const entry = entries[index]!;
+    const past = entry.run.tokens.length;
+    const { keys } = shape.sequences[index]!;
+    const mask = masks[index]!;
+    for (let offset = 0; offset < entry.tokens.length; offset++) {
+      const position = past + offset;
+      tokens[row] = entry.tokens[offset]!;
+      positions[row] = position;
+      cells[row] = BigInt(entry.run.first + position);
+      mask.fill(0, offset * keys, offset * keys + position + 1);
+      mask.fill(masked, offset * keys + position + 1, (offset + 1) * keys);
+      row++;
+    }
+    if (outputs) outputs[index] = row - 1;
+  }
+}

@@ -1,0 +1,382 @@
+/**
+ * The one error catalogue. Every error that a user can meet has a code here, with the HTTP status that it maps
+ * to, its message (which names the offending value and the limit) and the next thing to try. The API, the CLI
+ * and `docs/errors.md` are generated from this table; nothing else in the project composes user-facing errors.
+ */
+
+/** The facts an error carries: plain values, named as in the message. */
+export type ErrorDetails = Record<string, string | number | boolean | bigint | undefined>;
+
+interface Entry {
+  /** HTTP status when this reaches a client. */
+  readonly status: number;
+  /** What failed, with `{name}` replaced by the detail of that name. */
+  readonly message: string;
+  /** The next thing to try. */
+  readonly next: string;
+}
+
+const entries = {
+  // Native door
+  native_library_missing: {
+    status: 500,
+    message: "No ggml library for {platform}: {reason}",
+    next: "Run `npm install` again on a supported platform (linux x64); see docs/install.md.",
+  },
+  native_version_mismatch: {
+    status: 500,
+    message: "The {library} library has version {found}; the bindings were written for {expected}.",
+    next: "Run `npm ci` to install the pinned version.",
+  },
+  native_probe_failed: {
+    status: 500,
+    message: "The ggml library at {path} did not survive its trial run: {reason}",
+    next: "Reinstall with `npm ci`; a processor older than x86-64 with SSE4.2 is not supported.",
+  },
+  native_disposed: {
+    status: 500,
+    message: "{what} was used after it was disposed.",
+    next: "Keep the handle alive for as long as it is used, or create a new one.",
+  },
+  native_busy: {
+    status: 500,
+    message: "The compute backend is running a graph; a second one was asked of it.",
+    next: "Await the running step first; one backend runs one graph at a time.",
+  },
+  native_call_failed: {
+    status: 500,
+    message: "{call} failed: {reason}",
+    next: "If memory is short, lower the context or the number of sequences; else please report this.",
+  },
+
+  // Tokenizer and chat templates
+  token_invalid: {
+    status: 400,
+    message: "{token} is no token of this model; tokens are integers from 0 to {limit}, exclusive.",
+    next: "Check that the tokens were made by the tokenizer of the same model.",
+  },
+  text_too_long: {
+    status: 413,
+    message: "The text has {found} bytes; the tokenizer takes at most {limit}.",
+    next: "Send a shorter text.",
+  },
+  text_run_too_long: {
+    status: 400,
+    message:
+      "The text has {found} characters without a break between spaces and others; this model's tokenizer takes at most {limit}.",
+    next: "Break the text, as with a space or a new line.",
+  },
+  vocabulary_invalid: {
+    status: 500,
+    message: "The vocabulary in {path} cannot be used: {reason}",
+    next: "Convert the model again with the converter of llama.cpp, or use another file.",
+  },
+  template_invalid: {
+    status: 500,
+    message: "The chat template cannot be rendered: {reason}",
+    next: "Use a model file with a working chat template, or give another template.",
+  },
+  template_refused: {
+    status: 400,
+    message: "The model's chat template refuses these messages: {reason}",
+    next: "Change the messages: their roles and order must be such as the model was trained on.",
+  },
+  template_timeout: {
+    status: 500,
+    message: "The chat template was not rendered within {limit} ms.",
+    next: "Send fewer or shorter messages; if that does not help, give another template.",
+  },
+  template_limit: {
+    status: 413,
+    message: "The chat template went over a limit: {what} ({found}; at most {limit}).",
+    next: "Send fewer or shorter messages; if that does not help, give another template.",
+  },
+  chat_template_missing: {
+    status: 400,
+    message: "The model's file has no chat template, so it takes no messages.",
+    next: "Send a prompt instead, or use a model that was trained for chats.",
+  },
+  chat_messages: {
+    status: 400,
+    message: "{field} has to be {expected}.",
+    next: 'Send messages such as [{"role": "user", "content": "Hello"}].',
+  },
+
+  // Loading a model
+  load_option: {
+    status: 400,
+    message: "The option {option} is {value}; it has to be a whole number from 1 to {limit}.",
+    next: "Correct it, or leave it out to get its default.",
+  },
+  memory_budget: {
+    status: 507,
+    message:
+      "The model needs {needed} MiB (weights {weights}, KV cache {kv}, computing {compute}); the budget of {budget} MiB is {over} MiB short.",
+    next: "{fits}. Lower the KV cache or the context, or raise the budget.",
+  },
+
+  // Requests to an engine
+  engine_closed: {
+    status: 503,
+    message: "The model is being unloaded and takes no more requests.",
+    next: "Load the model again.",
+  },
+  generate_input: {
+    status: 400,
+    message: "A generation starts from either a prompt or messages; {given} was given.",
+    next: "Give one of the two.",
+  },
+  kv_exhausted: {
+    status: 503,
+    message: "The KV cache of {cells} tokens has no room for the request.",
+    next: "Load the model with more KV memory, or send a shorter prompt.",
+  },
+  request_empty: {
+    status: 400,
+    message: "The prompt has no tokens; it needs at least 1.",
+    next: "Send some text.",
+  },
+  request_too_long: {
+    status: 400,
+    message: "The prompt has {tokens} tokens; the context of {limit} has to hold it and at least 1 more.",
+    next: "Shorten the prompt, or load the model with a larger context.",
+  },
+  request_max_tokens: {
+    status: 400,
+    message: "The most tokens to generate is {value}; it has to be a whole number of at least 1.",
+    next: "Leave it out to generate until the model ends or the context is full.",
+  },
+
+  // Model files. `field` is what was being read, `value` what stood there, `limit` what is allowed.
+  gguf_unreadable: {
+    status: 500,
+    message: "{path} cannot be read as a model file: {reason}.",
+    next: "Check the path, and that it is a regular file that this user may read.",
+  },
+  gguf_bad_magic: {
+    status: 500,
+    message: "{path} is not a GGUF file: {field} is {value}; {limit}.",
+    next: "Give a file in GGUF format; other formats have to be converted first.",
+  },
+  gguf_byte_order: {
+    status: 500,
+    message: "{path} is a big-endian GGUF file: {field} is {value}; {limit}.",
+    next: "Get the little-endian file of this model, or convert it.",
+  },
+  gguf_version: {
+    status: 500,
+    message: "{path}: {field} is {value}; {limit}.",
+    next: "Get a newer conversion of this model, or a newer release of Stowage when the version is above the limit.",
+  },
+  gguf_truncated: {
+    status: 500,
+    message: "{path} is truncated: {field} takes {value}; {limit}.",
+    next: "Download or copy the file again, and compare its size with the source.",
+  },
+  gguf_header_size: {
+    status: 500,
+    message: "{path}: {field} would take the header to {value}; {limit}.",
+    next: "Check the file's checksum; a real model's header is far smaller.",
+  },
+  gguf_count: {
+    status: 500,
+    message: "{path}: {field} is {value}; {limit}.",
+    next: "The file is damaged or cut short: check its size and checksum, and get it again.",
+  },
+  gguf_string: {
+    status: 500,
+    message: "{path}: {field} is {value}; {limit}.",
+    next: "The file is damaged or cut short: check its size and checksum, and get it again.",
+  },
+  gguf_metadata_type: {
+    status: 500,
+    message: "{path}: {field} has type {value}; expected {limit}.",
+    next: "Get a newer conversion of this model.",
+  },
+  gguf_metadata_value: {
+    status: 500,
+    message: "{path}: {field} is {value}; {limit}.",
+    next: "Check the file's checksum, or get a newer conversion of this model.",
+  },
+  gguf_metadata_missing: {
+    status: 500,
+    message: "{path} has no metadata {field}; expected {limit}.",
+    next: "Check that the file is a language model, or get a newer conversion of it.",
+  },
+  gguf_tensor_shape: {
+    status: 500,
+    message: "{path}: {field} is {value}; {limit}.",
+    next: "Check the file's checksum, or get a newer conversion of this model.",
+  },
+  gguf_tensor_type: {
+    status: 500,
+    message: "{path}: {field} is {value}; {limit}.",
+    next: "Get this model in another quantization, for example Q8_0 or Q4_K_M.",
+  },
+  gguf_extent: {
+    status: 500,
+    message: "{path}: {field} is {value}; {limit}.",
+    next: "The file is damaged or cut short: check its size and checksum, and get it again.",
+  },
+  gguf_duplicate: {
+    status: 500,
+    message: "{path}: {field} is {value}; {limit}.",
+    next: "Get another conversion of this model.",
+  },
+  gguf_alignment: {
+    status: 500,
+    message: "{path}: {field} is {value}; {limit}.",
+    next: "Get another conversion of this model.",
+  },
+  gguf_split: {
+    status: 500,
+    message: "{path}: {field} is {value}; {limit}.",
+    next: "Put all parts of one conversion into one folder under their own names, and give the first part.",
+  },
+  gguf_write_value: {
+    status: 500,
+    message: "{path} was not written: {field} is {value}; {limit}.",
+    next: "Correct the value, or choose a wider type for it.",
+  },
+  gguf_write_size: {
+    status: 500,
+    message: "{path} was not written: the data of {field} has {value}; {limit}.",
+    next: "Check that the tensor's type and shape are those of its data.",
+  },
+  gguf_write_failed: {
+    status: 500,
+    message: "{path} was not written: {reason}.",
+    next: "Check the free space of the disk and the permissions of the folder.",
+  },
+  gguf_write_space: {
+    status: 500,
+    message: "{path} was not written: it takes {needed} bytes, and {free} are free on that disk.",
+    next: "Free {missing} bytes more, or write to another disk.",
+  },
+
+  // Models
+  model_architecture: {
+    status: 400,
+    message: 'The architecture "{architecture}" is not known.',
+    next: "Known are: {known}. To add one, see docs/add-an-architecture.md.",
+  },
+  model_invalid: {
+    status: 400,
+    message: "The model's {field} is {value}; it has to be {limit}.",
+    next: "The file is damaged or of a kind that is not supported; convert the model anew.",
+  },
+  model_tensor_missing: {
+    status: 400,
+    message: "The model file has no tensor {name}.",
+    next: "The file is incomplete; download or convert it again.",
+  },
+  model_tensor_unknown: {
+    status: 400,
+    message: "The tensor {name} has no part in the computation of {architecture} models as it is known here.",
+    next: "Without it results would be wrong: use a variant of the model that has no such tensor.",
+  },
+  model_tensor_shape: {
+    status: 400,
+    message: "The tensor {name} is {found}; by the model's metadata it has to be {expected}.",
+    next: "The file contradicts itself; convert the model anew.",
+  },
+  model_tensor_type: {
+    status: 400,
+    message: "The tensor {name} has type {found}; it has to be {expected}.",
+    next: "Quantise the model with `stowage quantize`.",
+  },
+
+  // Sampling
+  sampling_param: {
+    status: 400,
+    message: "The sampling parameter {field} is {value}; it must be {allowed}.",
+    next: "Send a value in that range, or leave the parameter out to get its default.",
+  },
+  logits_size: {
+    status: 500,
+    message: "The sampler got {found} logits; the vocabulary has {expected} tokens.",
+    next: "Please report this: the model's output and its vocabulary do not belong together.",
+  },
+  logits_not_finite: {
+    status: 500,
+    message:
+      "The model's logit of token {position} is {value}; only finite numbers and -Infinity can be sampled.",
+    next: "The model file may be damaged or its arithmetic overflowed: verify the file, or try a higher precision.",
+  },
+  logits_all_masked: {
+    status: 500,
+    message: "All {vocab} logits are -Infinity: no token is left to choose from.",
+    next: "Allow at least one token: loosen the constraint that masks the others.",
+  },
+
+  // Command line
+  prompt_missing: {
+    status: 400,
+    message: "There is no prompt: {reason}.",
+    next: 'Give one, for example: stowage run model.gguf "Once upon a time".',
+  },
+  report_not_written: {
+    status: 400,
+    message: "The report could not be written to {path}: {reason}",
+    next: "Name a file in a folder that exists and may be written to.",
+  },
+
+  // Making models
+  synth_invalid: {
+    status: 400,
+    message: "A synthetic model cannot be made: {field} is {value}; it has to be {limit}.",
+    next: "Change the shape, or take another type: rows of Q8_0 and Q4_0 are multiples of 32.",
+  },
+  quantize_type: {
+    status: 400,
+    message:
+      "Values cannot be converted with the type {type}: it is no float type, or needs statistics of activations.",
+    next: "Take one of F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q4_0.",
+  },
+  quantize_row: {
+    status: 500,
+    message:
+      "{elements} values in rows of {rowElements}, against {bytes} bytes, are no rows of {type}, whose blocks have {block} values.",
+    next: "Please report this.",
+  },
+  quantize_not_finite: {
+    status: 400,
+    message:
+      "The tensor {name} of {path} holds {value}, near element {element}; only finite numbers can be quantised.",
+    next: "The file is damaged or its training diverged: check its checksum, or get another conversion.",
+  },
+
+  // Benchmark peers
+  side_failed: {
+    status: 500,
+    message: "A side of the benchmark failed at {task}: {reason}",
+    next: "Check that the model, the context and the sequences fit in memory; set STOWAGE_DEBUG=1 to see llama.cpp's own notes.",
+  },
+} as const satisfies Record<string, Entry>;
+
+export type ErrorCode = keyof typeof entries;
+
+/** The catalogue, for the generators of docs and of the HTTP error table. */
+export const errorCatalogue: Readonly<Record<ErrorCode, Entry>> = entries;
+
+/** An error out of the catalogue. `details` are the values that its message names. */
+export class StowageError extends Error {
+  override readonly name = "StowageError";
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly details: ErrorDetails;
+  readonly next: string;
+
+  constructor(code: ErrorCode, details: ErrorDetails = {}, options?: { cause?: unknown }) {
+    const entry: Entry = entries[code];
+    super(fill(entry.message, details), options);
+    this.code = code;
+    this.status = entry.status;
+    this.details = details;
+    this.next = fill(entry.next, details);
+  }
+}
+
+function fill(template: string, details: ErrorDetails): string {
+  return template.replace(/\{(\w+)\}/g, (_, name: string) => String(details[name] ?? "?"));
+}

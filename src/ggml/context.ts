@@ -1,0 +1,237 @@
+import koffi from "koffi";
+import { StowageError } from "../errors.ts";
+import type { KoffiFunction, Pointer } from "./bindings.ts";
+import { Graph } from "./graph.ts";
+import type { Native } from "./library.ts";
+import { tensorLayout } from "./struct.ts";
+import { type Shape, Tensor } from "./tensor.ts";
+import { type TensorType, tensorTypes } from "./types.ts";
+
+/** How RoPE rotates: pairs of neighbours, or halves (NeoX). Numbers as in ggml. */
+export const ropeModes = { neighbours: 0, halves: 2 } as const;
+
+/** Rotary position embedding, in ggml's terms (`ggml_rope_ext`). */
+export interface Rope {
+  readonly dimensions: number;
+  readonly mode: keyof typeof ropeModes;
+  readonly contextTrained: number;
+  readonly base: number;
+  readonly scale: number;
+}
+
+/** An operation whose result needs up to this many tensors in its context. */
+const tensorsPerCall = 3;
+
+/** Calls that build graphs since the process started: a steady decode step must not move it. */
+let builtCalls = 0;
+export function graphBuildCalls(): number {
+  return builtCalls;
+}
+
+/**
+ * The place where tensors and graphs are described (ggml's context, without data). Its memory is fixed when it is
+ * made; running out is a typed error, where ggml itself would end the process.
+ */
+export class Context {
+  readonly native: Native;
+  /** Counts up when every tensor of the context becomes invalid. */
+  generation = 0;
+  readonly #bytes: number;
+  #memory: Pointer;
+  #context: Pointer;
+  #view: DataView;
+  #used = 0;
+
+  /**
+   * @param room.tensors how many tensors fit
+   * @param room.graphNodes room for one graph of so many nodes
+   */
+  constructor(native: Native, room: { tensors: number; graphNodes?: number }) {
+    const { ggml } = native;
+    const tensorBytes = tensorLayout.size + tensorLayout.header;
+    const graphBytes = room.graphNodes
+      ? Number(ggml.ggml_graph_overhead_custom(BigInt(room.graphNodes), false))
+      : 0;
+    this.native = native;
+    this.#bytes = (room.tensors + 2 * tensorsPerCall) * tensorBytes + graphBytes;
+    this.#memory = koffi.alloc("uint8", this.#bytes);
+    this.#context = ggml.ggml_init({ mem_size: this.#bytes, mem_buffer: this.#memory, no_alloc: true });
+    this.#view = new DataView(koffi.view(this.#memory, this.#bytes));
+  }
+
+  /** Forgets every tensor and graph and starts empty, in the same memory. */
+  reset(): void {
+    this.native.ggml.ggml_reset(this.#alive());
+    this.generation++;
+    this.#used = 0;
+  }
+
+  /** Frees the descriptions. Data in buffers is not touched. */
+  dispose(): void {
+    if (!this.#context) return;
+    this.native.ggml.ggml_free(this.#context);
+    koffi.free(this.#memory);
+    this.#context = 0n;
+    this.#memory = 0n;
+    this.#view = new DataView(new ArrayBuffer(0));
+    this.generation++;
+  }
+
+  /** A tensor without data yet. */
+  tensor(type: TensorType, shape: readonly number[], name?: string): Tensor {
+    const extents = shape.map(BigInt);
+    const made = this.#make("ggml_new_tensor", tensorTypes[type].id, extents.length, extents);
+    if (name) this.native.ggml.ggml_set_name(made.pointer, name.slice(0, 63));
+    return made;
+  }
+
+  /** An empty graph with room for `nodes`. */
+  graph(nodes: number): Graph {
+    const context = this.#alive();
+    const bytes = Number(this.native.ggml.ggml_graph_overhead_custom(BigInt(nodes), false));
+    this.#checkRoom("ggml_new_graph_custom", bytes);
+    builtCalls++;
+    const pointer: Pointer = this.native.ggml.ggml_new_graph_custom(context, BigInt(nodes), false);
+    this.#used = Number(pointer - this.#memory) + bytes - tensorLayout.header;
+    return new Graph(this, pointer);
+  }
+
+  /** A handle for a tensor of this context that native code made (a graph node). */
+  adopt(pointer: Pointer): Tensor {
+    return new Tensor(this, pointer);
+  }
+
+  add(a: Tensor, b: Tensor): Tensor {
+    return this.#make("ggml_add", a.pointer, b.pointer);
+  }
+  /** Element-wise product; `b` is repeated along the dimensions in which it has one element. */
+  mul(a: Tensor, b: Tensor): Tensor {
+    return this.#make("ggml_mul", a.pointer, b.pointer);
+  }
+  scale(a: Tensor, factor: number): Tensor {
+    return this.#make("ggml_scale", a.pointer, factor);
+  }
+  rmsNorm(a: Tensor, epsilon: number): Tensor {
+    return this.#make("ggml_rms_norm", a.pointer, epsilon);
+  }
+  /** weights [k, m, …] and x [k, n, …] → [m, n, …], F32. */
+  mulMat(weights: Tensor, x: Tensor): Tensor {
+    return this.#make("ggml_mul_mat", weights.pointer, x.pointer);
+  }
+  /** weights [k, m, experts], x [k, 1 or K, T], ids [K, T] → [m, K, T]: row i of a token uses expert ids[i]. */
+  mulMatId(weights: Tensor, x: Tensor, ids: Tensor): Tensor {
+    return this.#make("ggml_mul_mat_id", weights.pointer, x.pointer, ids.pointer);
+  }
+  /** a [n, k, …] and b [m, k, …] → [n, m, …]: the sum over k of the outer products of their columns. */
+  outerProduct(a: Tensor, b: Tensor): Tensor {
+    return this.#make("ggml_out_prod", a.pointer, b.pointer);
+  }
+  /** table [n, rows, …], indices I32 → the rows named, as F32. */
+  getRows(table: Tensor, indices: Tensor): Tensor {
+    return this.#make("ggml_get_rows", table.pointer, indices.pointer);
+  }
+  /** Writes the rows of `source` (F32) into `target` at `indices` (I64 or I32), converting to its type. */
+  setRows(target: Tensor, source: Tensor, indices: Tensor): Tensor {
+    return this.#make("ggml_set_rows", target.pointer, source.pointer, indices.pointer);
+  }
+  softMax(a: Tensor): Tensor {
+    return this.#make("ggml_soft_max", a.pointer);
+  }
+  /** Indices of each row by falling value: [n, …] → I32 [n, …]. */
+  argsort(a: Tensor): Tensor {
+    const falling = 1;
+    return this.#make("ggml_argsort", a.pointer, falling);
+  }
+  /** a [2n, …] → silu(first half) · second half, [n, …]. */
+  swiglu(a: Tensor): Tensor {
+    return this.#make("ggml_swiglu", a.pointer);
+  }
+  /** silu(gate) · up. */
+  swigluSplit(gate: Tensor, up: Tensor): Tensor {
+    return this.#make("ggml_swiglu_split", gate.pointer, up.pointer);
+  }
+  /** Writes `a` into `target`, which has as many elements. */
+  copy(a: Tensor, target: Tensor): Tensor {
+    return this.#make("ggml_cpy", a.pointer, target.pointer);
+  }
+  reshape2d(a: Tensor, n0: number, n1: number): Tensor {
+    return this.#make("ggml_reshape_2d", a.pointer, n0, n1);
+  }
+  reshape3d(a: Tensor, n0: number, n1: number, n2: number): Tensor {
+    return this.#make("ggml_reshape_3d", a.pointer, n0, n1, n2);
+  }
+  /** A window on `a`: extents in elements, strides and offset in bytes. */
+  view(a: Tensor, extents: readonly number[], strides: readonly number[], offset: number): Tensor {
+    const [n0 = 1, n1 = 1, n2 = 1, n3 = 1] = extents;
+    const [nb1 = 0, nb2 = 0, nb3 = 0] = strides;
+    if (extents.length === 1) return this.#make("ggml_view_1d", a.pointer, n0, offset);
+    if (extents.length === 2) return this.#make("ggml_view_2d", a.pointer, n0, n1, nb1, offset);
+    if (extents.length === 3) return this.#make("ggml_view_3d", a.pointer, n0, n1, n2, nb1, nb2, offset);
+    return this.#make("ggml_view_4d", a.pointer, n0, n1, n2, n3, nb1, nb2, nb3, offset);
+  }
+  permute(a: Tensor, axes: Shape): Tensor {
+    return this.#make("ggml_permute", a.pointer, ...axes);
+  }
+  /** x [d, heads, T], positions I32 [T]; `factors` F32 [d/2] divide the frequencies. */
+  rope(x: Tensor, positions: Tensor, rope: Rope, factors?: Tensor): Tensor {
+    return this.#make(
+      "ggml_rope_ext",
+      x.pointer,
+      positions.pointer,
+      factors?.pointer ?? 0n,
+      rope.dimensions,
+      ropeModes[rope.mode],
+      rope.contextTrained,
+      rope.base,
+      rope.scale,
+      0,
+      1,
+      32,
+      1,
+    );
+  }
+  /**
+   * q [d, T, heads, S], k and v [d, keys, kvHeads, S], mask F16 [keys, T, 1, S] → [d, heads, T, S]; S sequences,
+   * often 1.
+   */
+  flashAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: number): Tensor {
+    return this.#make("ggml_flash_attn_ext", q.pointer, k.pointer, v.pointer, mask.pointer, scale, 0, 0);
+  }
+
+  /** A 32-bit field of a struct in this context's memory. */
+  int32(struct: Pointer, offset: number): number {
+    return this.#view.getInt32(Number(struct - this.#memory) + offset, true);
+  }
+  /** A 64-bit field of a struct in this context's memory. */
+  uint64(struct: Pointer, offset: number): bigint {
+    return this.#view.getBigUint64(Number(struct - this.#memory) + offset, true);
+  }
+  /** Overwrites a 64-bit field of a struct in this context's memory. */
+  setUint64(struct: Pointer, offset: number, value: bigint): void {
+    this.#view.setBigUint64(Number(struct - this.#memory) + offset, value, true);
+  }
+
+  #alive(): Pointer {
+    if (!this.#context) throw new StowageError("native_disposed", { what: "A tensor context" });
+    return this.#context;
+  }
+
+  #make(call: ContextCall, ...args: unknown[]): Tensor {
+    const context = this.#alive();
+    this.#checkRoom(call, tensorsPerCall * (tensorLayout.size + tensorLayout.header));
+    builtCalls++;
+    const pointer: Pointer = (this.native.ggml[call] as KoffiFunction)(context, ...args);
+    this.#used = Number(pointer - this.#memory) + tensorLayout.size;
+    return new Tensor(this, pointer);
+  }
+
+  #checkRoom(call: ContextCall, bytes: number): void {
+    if (this.#used + bytes <= this.#bytes) return;
+    throw new StowageError("native_call_failed", {
+      call,
+      reason: `${this.#used} of the context's ${this.#bytes} bytes are used, ${bytes} more are needed.`,
+    });
+  }
+}
+
+type ContextCall = Extract<keyof Native["ggml"], `ggml_${string}`>;

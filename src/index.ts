@@ -1,0 +1,17 @@
+/** The library: what a program gets that imports `stowage`. */
+export type { LoadOptions } from "./engine/load.ts";
+export type { MemoryPlan } from "./engine/memory-plan.ts";
+export {
+  type FinishPart,
+  type GenerateOptions,
+  type GenerationPart,
+  loadModel,
+  type Model,
+  type ModelInfo,
+  type TokenPart,
+} from "./engine/model.ts";
+export type { TokenLogprob } from "./engine/sampling/logprobs.ts";
+export type { SamplingParams } from "./engine/sampling/params.ts";
+export type { FinishReason } from "./engine/sequence.ts";
+export { type ErrorCode, type ErrorDetails, errorCatalogue, StowageError } from "./errors.ts";
+export type { ChatMessage } from "./tokenizer/chat-template.ts";

@@ -1,0 +1,58 @@
+import type { Backend } from "../ggml/backend.ts";
+import type { Buffer } from "../ggml/buffer.ts";
+import { Context } from "../ggml/context.ts";
+import type { Tensor } from "../ggml/tensor.ts";
+
+/** Bytes of one F16. */
+const halfBytes = 2;
+
+/** The shape of a KV cache: `width` elements of keys, and as many of values, a cell and layer. */
+export interface KvShape {
+  readonly layers: number;
+  readonly width: number;
+  readonly cells: number;
+}
+
+/** Bytes that a KV cache of this shape takes. */
+export function kvBytes({ layers, width, cells }: KvShape): number {
+  return 2 * layers * width * cells * halfBytes;
+}
+
+/** Keys and values of all layers in F16: [width, cells] each, a cell a token. Owns its memory. */
+export class KvTensors {
+  readonly shape: KvShape;
+  readonly keys: readonly Tensor[];
+  readonly values: readonly Tensor[];
+  readonly #context: Context;
+  readonly #buffer: Buffer;
+
+  /** @throws StowageError native_call_failed when the memory cannot be had */
+  constructor(backend: Backend, shape: KvShape) {
+    this.shape = shape;
+    this.#context = new Context(backend.native, { tensors: 2 * shape.layers });
+    const make = () =>
+      Array.from({ length: shape.layers }, () => this.#context.tensor("F16", [shape.width, shape.cells]));
+    this.keys = make();
+    this.values = make();
+    try {
+      // Attention reads cells behind a mask before they are written: they have to hold numbers.
+      this.#buffer = backend.allocate([...this.keys, ...this.values], { zeroed: true });
+    } catch (error) {
+      this.#context.dispose();
+      throw error;
+    }
+  }
+
+  /** Copies `count` cells of every layer; the ranges may overlap. */
+  copy(from: number, to: number, count: number): void {
+    const cellBytes = this.shape.width * halfBytes;
+    for (const tensor of [...this.keys, ...this.values]) {
+      tensor.bytes().copyWithin(to * cellBytes, from * cellBytes, (from + count) * cellBytes);
+    }
+  }
+
+  dispose(): void {
+    this.#context.dispose();
+    this.#buffer.dispose();
+  }
+}

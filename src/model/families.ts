@@ -1,0 +1,17 @@
+import { StowageError } from "../errors.ts";
+import { llama } from "./families/llama.ts";
+import { olmoe } from "./families/olmoe.ts";
+import { qwen3 } from "./families/qwen3.ts";
+import { qwen3moe } from "./families/qwen3moe.ts";
+import type { Family } from "./family.ts";
+
+/** Every architecture that can be run. */
+export const families: readonly Family[] = [olmoe, qwen3moe, llama, qwen3];
+
+/** @throws StowageError model_architecture listing the known ones */
+export function familyOf(architecture: string): Family {
+  const family = families.find(({ name }) => name === architecture);
+  if (family) return family;
+  const known = families.map(({ name }) => name).join(", ");
+  throw new StowageError("model_architecture", { architecture, known });
+}

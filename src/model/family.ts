@@ -1,0 +1,31 @@
+import type { Tensor } from "../ggml/tensor.ts";
+import type { Metadata } from "../gguf/metadata.ts";
+import type { Blocks } from "./blocks.ts";
+import type { Hyperparameters } from "./hyperparameters.ts";
+import type { LayerWeights } from "./weights.ts";
+
+/**
+ * One architecture: how its metadata is read, which tensors a layer has, and what a layer computes.
+ * A family file holds these three things and nothing else; see docs/add-an-architecture.md.
+ */
+export interface Family {
+  /** The value of `general.architecture`. */
+  readonly name: string;
+  read(metadata: Metadata): Hyperparameters;
+  /** The tensors of one layer, by their name after `blk.N.`, with their shapes. */
+  layerTensors(h: Hyperparameters): readonly TensorSpec[];
+  /** x [width, tokens] in, x out. Each `await` is a safepoint, where a step may be dropped. */
+  layer(blocks: Blocks, weights: LayerWeights, x: Tensor): Promise<Tensor>;
+}
+
+/** A tensor that a family expects. */
+export interface TensorSpec {
+  readonly name: string;
+  /** Extents, ggml's order. */
+  readonly shape: readonly number[];
+  /** `matrix`: multiplied with activations. `vector`: F32, element-wise. `router`: a matrix kept as it is. */
+  readonly use: "matrix" | "vector" | "router";
+  /** Matrices with equal `join` are kept as one, row under row, where their types allow it. */
+  readonly join?: string;
+  readonly optional?: boolean;
+}

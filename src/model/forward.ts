@@ -1,0 +1,192 @@
+import { GraphAllocator } from "../ggml/allocator.ts";
+import type { Backend } from "../ggml/backend.ts";
+import { Context } from "../ggml/context.ts";
+import type { Tensor } from "../ggml/tensor.ts";
+import type { KvTensors } from "../kv/tensors.ts";
+import { Blocks, type ExpertPath, type Scope } from "./blocks.ts";
+import { ExpertsApart, expertTensorRoom, runsApart } from "./experts-apart.ts";
+import { expertsTogether } from "./experts-together.ts";
+import type { Family } from "./family.ts";
+import { type StepShape, tokenCount } from "./step.ts";
+import { StepMemory } from "./step-memory.ts";
+import type { ModelWeights } from "./weights.ts";
+
+/** A model on a backend with its KV cache: what a step runs on. */
+export interface Runtime {
+  readonly backend: Backend;
+  readonly family: Family;
+  readonly weights: ModelWeights;
+  readonly kv: KvTensors;
+}
+
+/** Graph tensors of one layer without experts, and of each sequence's attention in it. */
+const layerRoom = 64;
+const sequenceRoom = 8;
+
+/**
+ * A step that takes less than this runs on the event loop's own thread: handing it to another and back would cost a
+ * per cent or more of it, and the loop gets its turn after every step.
+ */
+const shortMs = 4;
+/** How fast the notion of a step's time follows runs that were slower. */
+const slowerWeight = 0.05;
+
+/** A step that can be run: its inputs to fill, its logits to read after {@link Step.run} gave true. */
+export interface Step {
+  readonly memory: StepMemory;
+  /** Runs the step off the event loop. @returns false when it was dropped: nothing is committed */
+  run(): Promise<boolean>;
+  /** Logits of the tokens that asked for them, [outputs][vocabulary], valid until the next run. */
+  logits(): Float32Array;
+  dispose(): void;
+}
+
+/** Whether a step of this shape runs as one graph that can be kept. */
+export function isWhole(runtime: Runtime, shape: StepShape): boolean {
+  return !runsApart(runtime.weights.layout.hyperparameters, tokenCount(shape));
+}
+
+/** One graph for the whole model, built once and run as often as steps have its shape. */
+export class WholeStep implements Step {
+  readonly memory: StepMemory;
+  readonly #backend: Backend;
+  readonly #scope: Scope;
+  readonly #allocator: GraphAllocator;
+  readonly #logits: Float32Array;
+  #usualMs = Number.POSITIVE_INFINITY;
+
+  static async build(runtime: Runtime, shape: StepShape): Promise<WholeStep> {
+    const h = runtime.weights.layout.hyperparameters;
+    const memory = new StepMemory(runtime.backend, h, shape);
+    const room = roomFor(h.layers, shape);
+    const scope = openScope(runtime.backend, room);
+    const logits = await assemble(runtime, blocksFor(runtime, shape, memory, expertsTogether, scope));
+    return new WholeStep(runtime.backend, memory, scope, logits);
+  }
+
+  private constructor(backend: Backend, memory: StepMemory, scope: Scope, logits: Tensor) {
+    this.memory = memory;
+    this.#backend = backend;
+    this.#scope = scope;
+    this.#allocator = new GraphAllocator(backend.native, backend.hostBufferType);
+    this.#allocator.allocate(scope.graph);
+    backend.checkSupport(scope.graph);
+    this.#logits = logits.floats();
+  }
+
+  async run(): Promise<boolean> {
+    const started = performance.now();
+    const done = await this.#backend.compute(this.#scope.graph, { short: this.#usualMs < shortMs });
+    const ms = performance.now() - started;
+    this.#usualMs = ms < this.#usualMs ? ms : this.#usualMs + (ms - this.#usualMs) * slowerWeight;
+    return done;
+  }
+
+  logits(): Float32Array {
+    return this.#logits;
+  }
+
+  dispose(): void {
+    this.memory.dispose();
+    this.#allocator.dispose();
+    this.#scope.context.dispose();
+  }
+}
+
+/** Thrown through a family's layer when the running graph was aborted. */
+class StepDropped extends Error {}
+
+/**
+ * The memory of steps that run layer by layer: one context and one allocator, used graph after graph. One such
+ * step runs at a time.
+ */
+export class LayerwiseRunner {
+  readonly #runtime: Runtime;
+  readonly #experts: ExpertsApart;
+  readonly #context: Context;
+  readonly #room: number;
+  readonly #allocator: GraphAllocator;
+
+  /** @param maxTokens the most tokens of a step */
+  constructor(runtime: Runtime, limits: { maxTokens: number; maxSequences: number }) {
+    const { backend } = runtime;
+    const h = runtime.weights.layout.hyperparameters;
+    this.#runtime = runtime;
+    this.#room = layerRoom * 2 + limits.maxSequences * sequenceRoom + expertTensorRoom(h, limits.maxTokens);
+    this.#context = new Context(backend.native, { tensors: this.#room, graphNodes: this.#room });
+    this.#allocator = new GraphAllocator(backend.native, backend.hostBufferType);
+    this.#experts = new ExpertsApart(backend, h, limits.maxTokens, async (blocks) => {
+      if (!(await this.#compute(blocks.scope))) throw new StepDropped();
+      blocks.scope = this.#open();
+    });
+  }
+
+  step(shape: StepShape): Step {
+    const runtime = this.#runtime;
+    const memory = new StepMemory(runtime.backend, runtime.weights.layout.hyperparameters, shape);
+    let logits: Tensor | undefined;
+    return {
+      memory,
+      run: async () => {
+        const blocks = blocksFor(runtime, shape, memory, this.#experts, this.#open());
+        try {
+          logits = await assemble(runtime, blocks);
+        } catch (error) {
+          if (error instanceof StepDropped) return false;
+          throw error;
+        }
+        return this.#compute(blocks.scope);
+      },
+      logits: () => logits!.floats(),
+      dispose: () => memory.dispose(),
+    };
+  }
+
+  dispose(): void {
+    this.#experts.dispose();
+    this.#allocator.dispose();
+    this.#context.dispose();
+  }
+
+  #open(): Scope {
+    this.#context.reset();
+    return { context: this.#context, graph: this.#context.graph(this.#room) };
+  }
+
+  #compute(scope: Scope): Promise<boolean> {
+    this.#allocator.allocate(scope.graph);
+    return this.#runtime.backend.compute(scope.graph);
+  }
+}
+
+function blocksFor(
+  { weights, kv }: Runtime,
+  shape: StepShape,
+  memory: StepMemory,
+  experts: ExpertPath,
+  scope: Scope,
+): Blocks {
+  const { hyperparameters } = weights.layout;
+  return new Blocks({ hyperparameters, shape, memory, kv, globals: weights.globals, experts }, scope);
+}
+
+/** The whole model, from token ids to logits; ends with a graph that is yet to be run. */
+async function assemble({ family, weights }: Runtime, blocks: Blocks): Promise<Tensor> {
+  let x = blocks.embed();
+  for (const [index, layer] of weights.layers.entries()) {
+    blocks.layer = index;
+    x = await family.layer(blocks, layer, x);
+  }
+  const logits = blocks.head(x);
+  blocks.scope.graph.expand(logits);
+  return logits;
+}
+
+function roomFor(layers: number, shape: StepShape): number {
+  return layers * (layerRoom + shape.sequences.length * sequenceRoom) + layerRoom;
+}
+
+function openScope(backend: Backend, room: number): Scope {
+  const context = new Context(backend.native, { tensors: room, graphNodes: room });
+  return { context, graph: context.graph(room) };
+}

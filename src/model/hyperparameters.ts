@@ -1,0 +1,112 @@
+import { StowageError } from "../errors.ts";
+import type { Rope } from "../ggml/context.ts";
+import type { Metadata } from "../gguf/metadata.ts";
+
+/** The shape of a model, as its GGUF metadata tells it. Widths are in elements. */
+export interface Hyperparameters {
+  readonly architecture: string;
+  readonly layers: number;
+  readonly width: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headWidth: number;
+  /** Width of the dense feed-forward network; 0 when every layer has experts. */
+  readonly feedForwardWidth: number;
+  /** 0 for a dense model. */
+  readonly experts: number;
+  readonly expertsUsed: number;
+  readonly expertWidth: number;
+  readonly contextTrained: number;
+  readonly normEpsilon: number;
+  readonly rope: Rope;
+}
+
+/** What the families of today share: bounds keep later arithmetic inside exact integers. */
+const bounds = {
+  layers: 4096,
+  width: 1 << 20,
+  heads: 4096,
+  headWidth: 4096,
+  feedForward: 1 << 22,
+  experts: 4096,
+  context: 1 << 27,
+};
+
+/**
+ * Reads and checks the hyper-parameters that every decoder-only transformer has.
+ * @param mode how this family rotates positions
+ * @throws StowageError gguf_metadata_missing, gguf_metadata_type, model_invalid
+ */
+export function readHyperparameters(metadata: Metadata, mode: Rope["mode"]): Hyperparameters {
+  const architecture = metadata.string("general.architecture");
+  const key = (name: string) => `${architecture}.${name}`;
+  const whole = (name: string, low: number, high: number, fallback?: number) =>
+    checkWhole(key(name), metadata.number(key(name), fallback), low, high);
+
+  const width = whole("embedding_length", 1, bounds.width);
+  const heads = whole("attention.head_count", 1, bounds.heads);
+  const kvHeads = whole("attention.head_count_kv", 1, bounds.heads, heads);
+  const headWidth = whole("attention.key_length", 2, bounds.headWidth, Math.floor(width / heads));
+  const valueWidth = whole("attention.value_length", 2, bounds.headWidth, headWidth);
+  const experts = whole("expert_count", 0, bounds.experts, 0);
+  const expertsUsed = whole("expert_used_count", 0, Math.max(experts, 0), 0);
+  const feedForwardWidth = whole("feed_forward_length", 0, bounds.feedForward, 0);
+  const contextTrained = whole("context_length", 1, bounds.context);
+  const dimensions = whole("rope.dimension_count", 2, headWidth, headWidth);
+  require(valueWidth === headWidth, key("attention.value_length"), valueWidth, `${headWidth}`);
+  require(heads % kvHeads === 0, key("attention.head_count_kv"), kvHeads, `a divisor of ${heads}`);
+  require(dimensions % 2 === 0, key("rope.dimension_count"), dimensions, "an even number");
+  require(experts === 0 || expertsUsed > 0, key("expert_used_count"), expertsUsed, "at least 1");
+  checkRopeScaling(metadata, key("rope.scaling.type"));
+
+  return {
+    architecture,
+    layers: whole("block_count", 1, bounds.layers),
+    width,
+    heads,
+    kvHeads,
+    headWidth,
+    feedForwardWidth,
+    experts,
+    expertsUsed,
+    expertWidth: whole("expert_feed_forward_length", 0, bounds.feedForward, feedForwardWidth),
+    contextTrained,
+    normEpsilon: checkReal(
+      key("attention.layer_norm_rms_epsilon"),
+      metadata.number(key("attention.layer_norm_rms_epsilon")),
+      0,
+      1,
+    ),
+    rope: {
+      dimensions,
+      mode,
+      contextTrained,
+      base: checkReal(key("rope.freq_base"), metadata.number(key("rope.freq_base"), 10_000), 1, 1e12),
+      scale: 1,
+    },
+  };
+}
+
+function checkRopeScaling(metadata: Metadata, key: string): void {
+  if (!metadata.has(key)) return;
+  const type = metadata.string(key);
+  require(type === "none", key, type, '"none" (scaled RoPE is not supported yet)');
+}
+
+function checkWhole(key: string, value: number, low: number, high: number): number {
+  require(Number.isInteger(value) &&
+    value >= low &&
+    value <= high, key, value, `a whole number from ${low} to ${high}`);
+  return value;
+}
+
+function checkReal(key: string, value: number, low: number, high: number): number {
+  require(Number.isFinite(value) &&
+    value >= low &&
+    value <= high, key, value, `a number from ${low} to ${high}`);
+  return value;
+}
+
+function require(condition: boolean, field: string, value: string | number, limit: string): void {
+  if (!condition) throw new StowageError("model_invalid", { field, value, limit });
+}

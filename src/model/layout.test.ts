@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { StowageError } from "../errors.ts";
+import { Backend } from "../ggml/backend.ts";
+import { loadNative } from "../ggml/library.ts";
+import { type GgufFile, type GgufTensor, openGguf } from "../gguf/read.ts";
+import { families, familyOf } from "./families.ts";
+import { planWeights } from "./layout.ts";
+import { writeSyntheticModel } from "./synth.ts";
+
+const tiny = {
+  layers: 2,
+  width: 64,
+  heads: 2,
+  kvHeads: 2,
+  headWidth: 32,
+  feedForwardWidth: 64,
+  experts: 4,
+  expertsUsed: 2,
+  expertWidth: 64,
+  vocabulary: 300,
+  context: 64,
+  ropeBase: 10_000,
+  normEpsilon: 1e-5,
+  type: "Q8_0",
+  seed: 1,
+} as const;
+
+describe("planWeights", () => {
+  let folder: string;
+  let backend: Backend;
+  const files = new Map<string, GgufFile>();
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "stowage-layout-"));
+    backend = new Backend(loadNative(), { threads: 1 });
+    for (const { name } of families) {
+      const experts = name === "qwen3" ? 0 : tiny.experts;
+      const path = join(folder, `${name}.gguf`);
+      await writeSyntheticModel(path, { ...tiny, architecture: name, experts });
+      files.set(name, await openGguf(path));
+    }
+  });
+  after(() => {
+    backend.dispose();
+    rmSync(folder, { recursive: true });
+  });
+
+  /** Plans the file of a family with some of its tensors changed, or without them. */
+  function plan(architecture: string, changes: Record<string, Partial<GgufTensor> | undefined>) {
+    const file = files.get(architecture)!;
+    const tensors = new Map(file.tensors);
+    for (const [name, change] of Object.entries(changes)) {
+      if (change) tensors.set(name, { ...tensors.get(name)!, ...change });
+      else tensors.delete(name);
+    }
+    return planWeights({ ...file, tensors }, familyOf(architecture), backend);
+  }
+
+  const refusal = (code: string, name: string) => (error: unknown) => {
+    assert.ok(error instanceof StowageError);
+    assert.equal(error.code, code);
+    assert.equal(error.details.name, name);
+    return true;
+  };
+
+  for (const { name: architecture } of families) {
+    it(`${architecture}: every tensor but the output is needed, and is named when it is missing`, () => {
+      for (const name of files.get(architecture)!.tensors.keys()) {
+        if (name === "output.weight") continue;
+        assert.throws(() => plan(architecture, { [name]: undefined }), refusal("model_tensor_missing", name));
+      }
+    });
+
+    it(`${architecture}: a tensor of another shape is named`, () => {
+      for (const [name, { shape }] of files.get(architecture)!.tensors) {
+        // The vocabulary is as long as the embeddings: any length of those is right by itself.
+        const wrong = [shape[0]! * 2, ...shape.slice(1)];
+        const change = { [name]: { shape: wrong } };
+        assert.throws(() => plan(architecture, change), refusal("model_tensor_shape", name));
+      }
+    });
+
+    it(`${architecture}: a tensor of a type that cannot be computed with is named`, () => {
+      for (const [name, { shape }] of files.get(architecture)!.tensors) {
+        const change = { [name]: { type: shape.length === 1 ? "F16" : "I32" } as const };
+        assert.throws(() => plan(architecture, change), refusal("model_tensor_type", name));
+      }
+    });
+  }
+
+  it("a tensor that the family does not compute with is named", () => {
+    const bias: GgufTensor = {
+      ...files.get("llama")!.tensors.get("output_norm.weight")!,
+      name: "blk.1.attn_q.bias",
+    };
+    const change = { [bias.name]: bias };
+    assert.throws(() => plan("llama", change), refusal("model_tensor_unknown", bias.name));
+  });
+
+  it("an output of another vocabulary than the embeddings is named", () => {
+    const change = { "output.weight": { shape: [tiny.width, tiny.vocabulary + 1] } };
+    assert.throws(() => plan("llama", change), refusal("model_tensor_shape", "output.weight"));
+  });
+
+  it("without an output the embeddings are it", () => {
+    const { globals } = plan("llama", { "output.weight": undefined });
+    assert.equal(globals.get("output.weight")!.parts[0]!.name, "token_embd.weight");
+  });
+});

@@ -1,0 +1,220 @@
+import { StowageError } from "../errors.ts";
+import type { Backend } from "../ggml/backend.ts";
+import { tensorAlignment } from "../ggml/buffer.ts";
+import { canRepack } from "../ggml/repack.ts";
+import type { TensorType } from "../ggml/types.ts";
+import type { GgufFile, GgufTensor } from "../gguf/read.ts";
+import type { Family, TensorSpec } from "./family.ts";
+import type { Hyperparameters } from "./hyperparameters.ts";
+
+/** One tensor of the model in memory: a tensor of the file, or several joined row under row. */
+export interface Placed {
+  readonly parts: readonly GgufTensor[];
+  readonly type: TensorType;
+  readonly shape: readonly number[];
+  readonly bytes: number;
+  /**
+   * `mapped`: used in place in the mapped file. `repacked`: copied into the layout of the fast kernels. `joined`:
+   * copied as it is, next to its neighbours.
+   */
+  readonly layout: "mapped" | "repacked" | "joined";
+  /** Byte at which it begins in the buffer of its layout; 0 when mapped. */
+  readonly offset: number;
+}
+
+/** Where every weight of a model goes, before anything is loaded. Bytes. */
+export interface WeightLayout {
+  readonly hyperparameters: Hyperparameters;
+  readonly vocabulary: number;
+  readonly globals: ReadonlyMap<string, Placed>;
+  readonly layers: readonly ReadonlyMap<string, Placed>[];
+  readonly mappedBytes: number;
+  readonly repackedBytes: number;
+  readonly joinedBytes: number;
+}
+
+/**
+ * Plain matrices over the same input are copied to be joined only when they are as small as this together: then a
+ * node saved is worth more than a copy.
+ */
+const smallJoinBytes = 2 ** 20;
+
+/**
+ * Finds every tensor that the family expects, checks its shape, and decides its layout: matrices for which this
+ * processor has repacked kernels are copied into that layout, matrices over the same input joined there; all else
+ * is used in place in the mapped file.
+ * @throws StowageError model_tensor_missing, model_tensor_shape, model_tensor_type, model_tensor_unknown
+ */
+export function planWeights(file: GgufFile, family: Family, backend: Backend): WeightLayout {
+  const hyperparameters = family.read(file.metadata);
+  const planner = new Planner(file, backend);
+  const layers = Array.from({ length: hyperparameters.layers }, (_, layer) =>
+    planner.place(`blk.${layer}.`, family.layerTensors(hyperparameters)),
+  );
+  const embeddings = file.tensors.get("token_embd.weight");
+  if (!embeddings) throw missing("token_embd.weight");
+  const vocabulary = embeddings.shape[1] ?? 1;
+  const { width } = hyperparameters;
+  const globals = new Map([
+    ...planner.place("", [
+      { name: "token_embd.weight", shape: [width, vocabulary], use: "router" },
+      { name: "output_norm.weight", shape: [width], use: "vector" },
+      {
+        name: "rope_freqs.weight",
+        shape: [hyperparameters.rope.dimensions / 2],
+        use: "vector",
+        optional: true,
+      },
+    ]),
+    ["output.weight", planner.output(file.tensors.get("output.weight") ?? embeddings, [width, vocabulary])],
+  ]);
+  checkAllKnown(file, family, [globals, ...layers]);
+  return {
+    hyperparameters,
+    vocabulary,
+    globals,
+    layers,
+    mappedBytes: planner.mappedBytes,
+    repackedBytes: planner.repackedBytes,
+    joinedBytes: planner.joinedBytes,
+  };
+}
+
+class Planner {
+  mappedBytes = 0;
+  repackedBytes = 0;
+  joinedBytes = 0;
+  readonly #file: GgufFile;
+  readonly #backend: Backend;
+  readonly #repackable = new Map<string, boolean>();
+  readonly #mapped = new Set<GgufTensor>();
+
+  constructor(file: GgufFile, backend: Backend) {
+    this.#file = file;
+    this.#backend = backend;
+  }
+
+  place(prefix: string, specs: readonly TensorSpec[]): Map<string, Placed> {
+    const placed = new Map<string, Placed>();
+    for (const group of this.#groups(prefix, specs)) {
+      const [first] = group as [Found, ...Found[]];
+      const entry = this.#placeGroup(group);
+      if (group.length === 1) placed.set(first.spec.name, entry);
+      else for (const { spec } of group) placed.set(spec.name, entry);
+    }
+    return placed;
+  }
+
+  output(tensor: GgufTensor, shape: readonly number[]): Placed {
+    const spec: TensorSpec = { name: "output.weight", shape, use: "matrix" };
+    checkShape(tensor, spec);
+    checkType(tensor, spec);
+    return this.#placeGroup([{ spec, tensor }]);
+  }
+
+  /** Neighbours with equal `join` and type, in the order of the specs. */
+  #groups(prefix: string, specs: readonly TensorSpec[]): Found[][] {
+    const groups: Found[][] = [];
+    for (const spec of specs) {
+      const tensor = this.#file.tensors.get(prefix + spec.name);
+      if (!tensor) {
+        if (spec.optional) continue;
+        throw missing(prefix + spec.name);
+      }
+      checkShape(tensor, spec);
+      checkType(tensor, spec);
+      const found = { spec, tensor };
+      const last = groups.at(-1)?.at(-1);
+      if (last && this.#joins(last, found)) groups.at(-1)!.push(found);
+      else groups.push([found]);
+    }
+    return groups;
+  }
+
+  #joins(a: Found, b: Found): boolean {
+    if (a.spec.join === undefined || a.spec.join !== b.spec.join) return false;
+    if (a.tensor.type !== b.tensor.type || this.#canRepack(a) !== this.#canRepack(b)) return false;
+    return (
+      this.#canRepack(a) || (a.spec.shape.length === 2 && a.tensor.bytes + b.tensor.bytes <= smallJoinBytes)
+    );
+  }
+
+  #canRepack({ spec, tensor }: Found): boolean {
+    const bufferType = this.#backend.repackBufferType;
+    if (spec.use !== "matrix" || !bufferType) return false;
+    const key = `${tensor.type}:${spec.shape.join()}`;
+    let answer = this.#repackable.get(key);
+    if (answer === undefined) {
+      answer = canRepack(this.#backend.native, bufferType, tensor.type, spec.shape);
+      this.#repackable.set(key, answer);
+    }
+    return answer;
+  }
+
+  #placeGroup(group: readonly Found[]): Placed {
+    const [first] = group as [Found];
+    const parts = group.map(({ tensor }) => tensor);
+    const bytes = parts.reduce((total, tensor) => total + tensor.bytes, 0);
+    const [k, , experts] = first.spec.shape as [number, number?, number?];
+    const rows = group.reduce((total, { spec }) => total + (spec.shape[1] ?? 0), 0);
+    const shape = group.length === 1 ? first.spec.shape : experts ? [k, rows, experts] : [k, rows];
+    const { type } = first.tensor;
+    const layout = this.#canRepack(first) ? "repacked" : group.length > 1 ? "joined" : "mapped";
+    const placed = { parts, type, shape, bytes, layout } as const;
+    if (layout === "mapped") {
+      // Tied embeddings are one tensor of the file in two roles.
+      if (!this.#mapped.has(first.tensor)) this.mappedBytes += bytes;
+      this.#mapped.add(first.tensor);
+      return { ...placed, offset: 0 };
+    }
+    const counter = layout === "repacked" ? "repackedBytes" : "joinedBytes";
+    const offset = Math.ceil(this[counter] / tensorAlignment) * tensorAlignment;
+    this[counter] = offset + bytes;
+    return { ...placed, offset };
+  }
+}
+
+interface Found {
+  readonly spec: TensorSpec;
+  readonly tensor: GgufTensor;
+}
+
+/** A tensor that is left out of the computation, as a bias would be, makes every result wrong without a sign. */
+function checkAllKnown(
+  file: GgufFile,
+  { name: architecture }: Family,
+  weights: readonly ReadonlyMap<string, Placed>[],
+): void {
+  const placed = weights.flatMap((entries) => [...entries.values()].flatMap(({ parts }) => parts));
+  const known = new Set(placed.map(({ name }) => name));
+  const unknown = [...file.tensors.keys()].find((name) => !known.has(name));
+  if (unknown) throw new StowageError("model_tensor_unknown", { name: unknown, architecture });
+}
+
+function missing(name: string): StowageError {
+  return new StowageError("model_tensor_missing", { name });
+}
+
+function checkShape(tensor: GgufTensor, spec: TensorSpec): void {
+  const trimmed = [...spec.shape];
+  while (trimmed.length > 1 && trimmed.at(-1) === 1) trimmed.pop();
+  if (tensor.shape.join() !== trimmed.join()) {
+    throw new StowageError("model_tensor_shape", {
+      name: tensor.name,
+      found: tensor.shape.join(" x "),
+      expected: trimmed.join(" x "),
+    });
+  }
+}
+
+/** Types that the CPU multiplies with F32 activations. Integers and F64 are none. */
+function checkType(tensor: GgufTensor, spec: TensorSpec): void {
+  const allowed = spec.use === "vector" ? tensor.type === "F32" : !/^(I\d+|F64)$/.test(tensor.type);
+  if (!allowed) {
+    throw new StowageError("model_tensor_type", {
+      name: tensor.name,
+      found: tensor.type,
+      expected: spec.use === "vector" ? "F32" : "a float or quantised type",
+    });
+  }
+}

@@ -1,0 +1,48 @@
+import type { TensorSpec } from "./family.ts";
+import type { Hyperparameters } from "./hyperparameters.ts";
+
+/** Grouped-query attention: queries, keys and values are one matrix where their types agree. */
+export function attentionTensors(
+  h: Hyperparameters,
+  norms: "none" | "each head" | "all heads",
+): TensorSpec[] {
+  const queries = h.heads * h.headWidth;
+  const keys = h.kvHeads * h.headWidth;
+  const specs: TensorSpec[] = [
+    { name: "attn_norm.weight", shape: [h.width], use: "vector" },
+    { name: "attn_q.weight", shape: [h.width, queries], use: "matrix", join: "attn_qkv" },
+    { name: "attn_k.weight", shape: [h.width, keys], use: "matrix", join: "attn_qkv" },
+    { name: "attn_v.weight", shape: [h.width, keys], use: "matrix", join: "attn_qkv" },
+    { name: "attn_output.weight", shape: [queries, h.width], use: "matrix" },
+  ];
+  if (norms === "none") return specs;
+  const each = norms === "each head";
+  return [
+    ...specs,
+    { name: "attn_q_norm.weight", shape: [each ? h.headWidth : queries], use: "vector" },
+    { name: "attn_k_norm.weight", shape: [each ? h.headWidth : keys], use: "vector" },
+  ];
+}
+
+/** A dense gated feed-forward network. */
+export function denseTensors(h: Hyperparameters): TensorSpec[] {
+  const hidden = h.feedForwardWidth;
+  return [
+    { name: "ffn_norm.weight", shape: [h.width], use: "vector" },
+    { name: "ffn_gate.weight", shape: [h.width, hidden], use: "matrix", join: "ffn_gate_up" },
+    { name: "ffn_up.weight", shape: [h.width, hidden], use: "matrix", join: "ffn_gate_up" },
+    { name: "ffn_down.weight", shape: [hidden, h.width], use: "matrix" },
+  ];
+}
+
+/** Routed experts, each a gated feed-forward network. */
+export function expertTensors(h: Hyperparameters): TensorSpec[] {
+  const { experts, expertWidth: hidden } = h;
+  return [
+    { name: "ffn_norm.weight", shape: [h.width], use: "vector" },
+    { name: "ffn_gate_inp.weight", shape: [h.width, experts], use: "router" },
+    { name: "ffn_gate_exps.weight", shape: [h.width, hidden, experts], use: "matrix", join: "ffn_gate_up" },
+    { name: "ffn_up_exps.weight", shape: [h.width, hidden, experts], use: "matrix", join: "ffn_gate_up" },
+    { name: "ffn_down_exps.weight", shape: [hidden, h.width, experts], use: "matrix" },
+  ];
+}

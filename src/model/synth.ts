@@ -1,0 +1,208 @@
+import { StowageError } from "../errors.ts";
+import { canQuantize } from "../ggml/quantize.ts";
+import { rowBytes, type TensorType, tensorTypes } from "../ggml/types.ts";
+import { Metadata } from "../gguf/metadata.ts";
+import { type GgufValue, gguf } from "../gguf/values.ts";
+import { type TensorToWrite, writeGguf } from "../gguf/write.ts";
+import { familyOf } from "./families.ts";
+import { fileTypes } from "./file-type.ts";
+import type { Hyperparameters } from "./hyperparameters.ts";
+import { Random } from "./random.ts";
+import { specialTokens, syntheticVocabulary } from "./synth-vocabulary.ts";
+import { SyntheticWeights } from "./synth-weights.ts";
+
+/** The shape of a synthetic model. Widths are in elements. */
+export interface SyntheticShape {
+  /** A family of `families.ts`. */
+  readonly architecture: string;
+  readonly layers: number;
+  readonly width: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headWidth: number;
+  /** Of a dense model; not looked at when there are experts. */
+  readonly feedForwardWidth?: number;
+  /** 0 for a dense model. */
+  readonly experts: number;
+  readonly expertsUsed: number;
+  readonly expertWidth: number;
+  /** Tokens, at least 260. */
+  readonly vocabulary: number;
+  /** Tokens. */
+  readonly context: number;
+  readonly ropeBase: number;
+  readonly normEpsilon: number;
+  /** Whether the embeddings are the output matrix too; else it has its own. */
+  readonly tiedEmbeddings?: boolean;
+}
+
+export interface SyntheticModel extends SyntheticShape {
+  /** Of all matrices; routers and vectors are F32. */
+  readonly type: TensorType;
+  /** Of the down-projections, where they differ. */
+  readonly downType?: TensorType;
+  /** Equal seeds give equal files. */
+  readonly seed: number;
+  /** Told now and then: bytes of weights written, and in all. */
+  readonly progress?: (written: number, total: number) => void;
+}
+
+/** Standard deviation of the router's logits, and of the output's: as peaked as those of trained models. */
+const routerSpread = 2;
+const outputSpread = 3;
+const normSpread = 0.1;
+
+/**
+ * Writes a GGUF model of random weights, for tests and measurements of speed: it loads and runs like a real one of
+ * its shape, and what it says is noise. Seeded; see {@link SyntheticWeights} for how the weights are drawn.
+ *
+ * The spreads are such that a token's own embedding outweighs all that the layers add to it. Without that, the
+ * average over the context would, and all tokens would go to the same experts. So the experts of different tokens are
+ * independent and all are used about equally; equal tokens mostly go to the same ones. Unless embeddings are tied,
+ * the special tokens have logit 0, far from the best: greedy decoding does not end by itself.
+ * @throws StowageError model_architecture, model_invalid and synth_invalid for a shape that no model can have,
+ *   quantize_type, and the errors of `writeGguf`
+ */
+export async function writeSyntheticModel(path: string, model: SyntheticModel): Promise<void> {
+  const metadata = metadataOf(model);
+  const family = familyOf(model.architecture);
+  const h = family.read(new Metadata(new Map(metadata), path));
+  const tensors = tensorsOf(model, h);
+  for (const tensor of tensors) checkTensor(tensor);
+
+  const weights = new SyntheticWeights(new Random(model.seed));
+  const total = tensors.reduce((sum, { type, shape }) => sum + rowBytes(type, product(shape)), 0);
+  let written = 0;
+  const report = (bytes: number) => {
+    written += bytes;
+    model.progress?.(written, total);
+  };
+  await writeGguf(path, { metadata, tensors, data: (tensor) => dataOf(tensor, weights, report) });
+}
+
+interface SyntheticTensor extends TensorToWrite {
+  readonly use: "matrix" | "vector" | "router";
+  readonly deviation: number;
+  /** Elements at the start that are 0. */
+  readonly zeros: number;
+  /** Whether a vector has random signs. */
+  readonly signed: boolean;
+}
+
+function metadataOf(model: SyntheticModel): [string, GgufValue][] {
+  const { architecture } = model;
+  const feedForwardWidth = model.experts > 0 ? model.expertWidth : (model.feedForwardWidth ?? 0);
+  const numbers: [string, number][] = [
+    ["block_count", model.layers],
+    ["context_length", model.context],
+    ["embedding_length", model.width],
+    ["feed_forward_length", feedForwardWidth],
+    ["attention.head_count", model.heads],
+    ["attention.head_count_kv", model.kvHeads],
+    ["attention.key_length", model.headWidth],
+    ["attention.value_length", model.headWidth],
+    ["rope.dimension_count", model.headWidth],
+    ["vocab_size", model.vocabulary],
+  ];
+  if (model.experts > 0) {
+    numbers.push(["expert_count", model.experts]);
+    numbers.push(["expert_used_count", model.expertsUsed]);
+    numbers.push(["expert_feed_forward_length", model.expertWidth]);
+  }
+  const fileType = fileTypes[model.type];
+  return [
+    ["general.architecture", gguf.string(architecture)],
+    ["general.name", gguf.string(`synthetic ${architecture}, seed ${model.seed}`)],
+    ...numbers.map(([key, value]): [string, GgufValue] => [`${architecture}.${key}`, gguf.u32(value)]),
+    [`${architecture}.attention.layer_norm_rms_epsilon`, gguf.f32(model.normEpsilon)],
+    [`${architecture}.rope.freq_base`, gguf.f32(model.ropeBase)],
+    ...(fileType === undefined ? [] : [["general.file_type", gguf.u32(fileType)] as [string, GgufValue]]),
+    ...syntheticVocabulary(model.vocabulary),
+  ];
+}
+
+function tensorsOf(model: SyntheticModel, h: Hyperparameters): SyntheticTensor[] {
+  const { type, vocabulary, tiedEmbeddings = false } = model;
+  const { width } = h;
+  const plain = { zeros: 0, signed: false } as const;
+  const tensors: SyntheticTensor[] = [
+    { name: "token_embd.weight", type, shape: [width, vocabulary], use: "matrix", deviation: 1, ...plain },
+    {
+      name: "output_norm.weight",
+      type: "F32",
+      shape: [width],
+      use: "vector",
+      deviation: normSpread,
+      zeros: 0,
+      // Against its own embedding a token would score best by far, and be repeated for ever.
+      signed: tiedEmbeddings,
+    },
+  ];
+  if (!tiedEmbeddings) {
+    const deviation = outputSpread / Math.sqrt(width);
+    const zeros = specialTokens * width;
+    const shape = [width, vocabulary];
+    tensors.push({ name: "output.weight", type, shape, use: "matrix", deviation, zeros, signed: false });
+  }
+  const family = familyOf(model.architecture);
+  for (let layer = 0; layer < h.layers; layer++) {
+    for (const { name, shape, use } of family.layerTensors(h)) {
+      const matrixType = name.startsWith("ffn_down") ? (model.downType ?? type) : type;
+      tensors.push({
+        name: `blk.${layer}.${name}`,
+        type: use === "matrix" ? matrixType : "F32",
+        shape,
+        use,
+        deviation: deviationOf(name, use, shape[0]!, h.layers),
+        ...plain,
+      });
+    }
+  }
+  return tensors;
+}
+
+/** Matrices keep the size of what they multiply; those that write to the residual stream add up to less than it. */
+function deviationOf(name: string, use: SyntheticTensor["use"], inputs: number, layers: number): number {
+  if (use === "vector") return normSpread;
+  const keep = 1 / Math.sqrt(inputs);
+  if (use === "router") return routerSpread * keep;
+  const writesResidual = name.startsWith("ffn_down") || name.startsWith("attn_output");
+  return writesResidual ? keep / Math.sqrt(2 * layers) : keep;
+}
+
+function checkTensor({ name, type, shape }: SyntheticTensor): void {
+  if (!canQuantize(type)) throw new StowageError("quantize_type", { type });
+  const { block } = tensorTypes[type];
+  if (shape[0]! % block !== 0) {
+    throw new StowageError("synth_invalid", {
+      field: `the row of ${name}`,
+      value: `${shape[0]} elements`,
+      limit: `a multiple of ${block} for ${type}`,
+    });
+  }
+}
+
+async function* dataOf(
+  tensor: SyntheticTensor,
+  weights: SyntheticWeights,
+  report: (bytes: number) => void,
+): AsyncIterable<Uint8Array> {
+  const elements = product(tensor.shape);
+  if (tensor.use === "matrix") {
+    for await (const chunk of weights.matrix(tensor.type, elements, tensor.deviation, tensor.zeros)) {
+      yield chunk;
+      report(chunk.length);
+    }
+    return;
+  }
+  const floats =
+    tensor.use === "router"
+      ? weights.router(elements, tensor.deviation)
+      : weights.norm(elements, tensor.deviation, tensor.signed);
+  yield floats;
+  report(floats.length);
+}
+
+function product(shape: readonly number[]): number {
+  return shape.reduce((total, extent) => total * extent, 1);
+}

@@ -1,0 +1,113 @@
+/** How a side of a benchmark is set up. The last three are llama.cpp's; left out, they are as it does by itself. */
+export interface SideOptions {
+  readonly modelPath: string;
+  readonly threads: number;
+  /** Room for tokens, shared by all sequences. */
+  readonly contextTokens: number;
+  /** Most sequences side by side. */
+  readonly sequences: number;
+  readonly flashAttention?: boolean;
+  /** One KV cache for all sequences; else each has an equal part of its own. */
+  readonly unifiedKv?: boolean;
+  /** Whether weights are copied into the layout of the fast kernels. */
+  readonly repack?: boolean;
+}
+
+/** What the parent asks of a side, one at a time. */
+export type SideRequest =
+  | { readonly task: "start"; readonly options: SideOptions }
+  | { readonly task: "load"; readonly prompt: readonly number[] }
+  | { readonly task: "prefill"; readonly prompt: readonly number[] }
+  | { readonly task: "decode"; readonly prompts: readonly (readonly number[])[]; readonly steps: number }
+  | { readonly task: "memory" };
+
+/** The time to a first token, in ms, and that token. */
+export interface FirstToken {
+  readonly milliseconds: number;
+  readonly token: number;
+}
+
+/** Steps of greedy decoding. */
+export interface DecodeSamples {
+  /** Of each measured step, in ms. */
+  readonly stepMilliseconds: readonly number[];
+  /** By sequence: its tokens after the prompt, those of the warm-up first. */
+  readonly tokens: readonly (readonly number[])[];
+}
+
+/** What comes back for each task. */
+export interface SideResults {
+  start: { readonly ready: true };
+  load: FirstToken;
+  prefill: FirstToken;
+  decode: DecodeSamples;
+  memory: { readonly peakBytes: number };
+}
+
+export type SideTask = keyof SideResults;
+
+/** A side's answer. */
+export type SideReply =
+  | { readonly task: SideTask; readonly result: SideResults[SideTask] }
+  | { readonly task: SideTask; readonly error: string };
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+const isTime = (value: unknown): value is number => Number.isFinite(value) && (value as number) > 0;
+const isList = <T>(value: unknown, isItem: (item: unknown) => item is T): value is T[] =>
+  Array.isArray(value) && value.every(isItem);
+const isTokens = (value: unknown): value is number[] => isList(value, isCount);
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null;
+
+const requestChecks: Record<SideTask, (request: Record<string, unknown>) => boolean> = {
+  start: ({ options }) =>
+    isRecord(options) &&
+    typeof options.modelPath === "string" &&
+    [options.threads, options.contextTokens, options.sequences].every((n) => isCount(n) && n > 0) &&
+    [options.flashAttention, options.unifiedKv, options.repack].every(
+      (flag) => flag === undefined || typeof flag === "boolean",
+    ),
+  load: ({ prompt }) => isTokens(prompt) && prompt.length > 0,
+  prefill: ({ prompt }) => isTokens(prompt) && prompt.length > 0,
+  decode: ({ prompts, steps }) =>
+    isList(prompts, isTokens) &&
+    prompts.length > 0 &&
+    prompts.every((prompt) => prompt.length > 0) &&
+    isCount(steps) &&
+    steps > 0,
+  memory: () => true,
+};
+
+const isFirstToken = (result: Record<string, unknown>) =>
+  isTime(result.milliseconds) && isCount(result.token);
+
+const resultChecks: Record<SideTask, (result: Record<string, unknown>) => boolean> = {
+  start: ({ ready }) => ready === true,
+  load: isFirstToken,
+  prefill: isFirstToken,
+  decode: ({ stepMilliseconds, tokens }) => isList(stepMilliseconds, isTime) && isList(tokens, isTokens),
+  memory: ({ peakBytes }) => isCount(peakBytes),
+};
+
+/** The message, checked; undefined when it is no request. */
+export function asRequest(message: unknown): SideRequest | undefined {
+  if (!isRecord(message) || !isTask(message.task)) return undefined;
+  return requestChecks[message.task](message) ? (message as unknown as SideRequest) : undefined;
+}
+
+/** The result in the answer to `task`, or an error in words. */
+export function readReply<T extends SideTask>(
+  task: T,
+  message: unknown,
+): { result: SideResults[T] } | { error: string } {
+  if (isRecord(message) && message.task === task) {
+    if (typeof message.error === "string") return { error: message.error };
+    const { result } = message;
+    if (isRecord(result) && resultChecks[task](result)) return { result: result as SideResults[T] };
+  }
+  return { error: `its answer is not understood: ${JSON.stringify(message)?.slice(0, 200)}` };
+}
+
+function isTask(value: unknown): value is SideTask {
+  return typeof value === "string" && Object.hasOwn(requestChecks, value);
+}

@@ -1,0 +1,77 @@
+import { Backend } from "../src/ggml/backend.ts";
+import { loadNative } from "../src/ggml/library.ts";
+import type { Tensor } from "../src/ggml/tensor.ts";
+import { openGguf } from "../src/gguf/read.ts";
+import { KvTensors } from "../src/kv/tensors.ts";
+import { familyOf } from "../src/model/families.ts";
+import { LayerwiseRunner, type Runtime } from "../src/model/forward.ts";
+import { planWeights } from "../src/model/layout.ts";
+import { keyStep } from "../src/model/step.ts";
+import type { StepMemory } from "../src/model/step-memory.ts";
+import { ModelWeights } from "../src/model/weights.ts";
+
+const minusInfinity = 0xfc00;
+
+/** A model with room for one sequence. */
+export interface TestModel {
+  readonly runtime: Runtime;
+  /** Logits after every token of one sequence, [tokens][vocabulary]. */
+  logits(tokens: readonly number[]): Promise<Float32Array[]>;
+  dispose(): void;
+}
+
+/** Loads a model into the project's own forward pass. @param cells most tokens of the sequence */
+export async function loadForTest(path: string, cells: number): Promise<TestModel> {
+  const backend = new Backend(loadNative(), { threads: 2 });
+  const file = await openGguf(path);
+  const family = familyOf(file.metadata.string("general.architecture"));
+  const layout = planWeights(file, family, backend);
+  const weights = new ModelWeights(file, layout, backend);
+  await weights.convert(Number.POSITIVE_INFINITY);
+  const { layers, kvHeads, headWidth } = layout.hyperparameters;
+  const roundedCells = Math.ceil(cells / keyStep) * keyStep;
+  const kv = new KvTensors(backend, { layers, width: kvHeads * headWidth, cells: roundedCells });
+  // Attention reads masked cells too, and 0 times a stray NaN is NaN.
+  const runtime = { backend, family, weights, kv };
+  const runner = new LayerwiseRunner(runtime, { maxTokens: cells, maxSequences: 1 });
+  return {
+    runtime,
+    async logits(tokens) {
+      const shape = stepOf(tokens.length);
+      const step = runner.step(shape);
+      fillFirstStep(step.memory, tokens);
+      await step.run();
+      const { vocabulary } = layout;
+      const all = step.logits();
+      const rows = tokens.map((_, row) => all.slice(row * vocabulary, (row + 1) * vocabulary));
+      step.dispose();
+      return rows;
+    },
+    dispose() {
+      for (const resource of [runner, kv, weights, backend]) resource.dispose();
+    },
+  };
+}
+
+/** The step of one whole sequence, with logits for every token. */
+export function stepOf(tokens: number) {
+  const keys = Math.ceil(tokens / keyStep) * keyStep;
+  return { sequences: [{ tokens, firstCell: 0, keys }], outputs: tokens };
+}
+
+/** Fills in a sequence that starts in this step, in the first cells. */
+export function fillFirstStep(memory: StepMemory, tokens: readonly number[]): void {
+  memory.tokens.ints().set(tokens);
+  memory.positions.ints().set(tokens.map((_, index) => index));
+  memory.cells.longs().set(tokens.map((_, index) => BigInt(index)));
+  fillCausal(memory.masks[0]!);
+}
+
+function fillCausal(mask: Tensor): void {
+  const [keys, tokens] = mask.shape;
+  const halves = mask.halves();
+  for (let token = 0; token < tokens; token++) {
+    halves.fill(0, token * keys, token * keys + token + 1);
+    halves.fill(minusInfinity, token * keys + token + 1, (token + 1) * keys);
+  }
+}

@@ -1,0 +1,150 @@
+import { open, rename } from "node:fs/promises";
+import type { TensorType } from "../src/ggml/types.ts";
+import { openGguf } from "../src/gguf/read.ts";
+import { writeGguf } from "../src/gguf/write.ts";
+import { Random } from "../src/model/random.ts";
+import { type SyntheticModel, type SyntheticShape, writeSyntheticModel } from "../src/model/synth.ts";
+import type { TokenSource } from "./parity-measure.ts";
+import type { OwnModel } from "./parity-own.ts";
+import { routingMargins } from "./routing-margins.ts";
+
+/** Matrices of one type, or down-projections of another. */
+export type CaseType = Pick<SyntheticModel, "type" | "downType">;
+
+const base = {
+  layers: 2,
+  width: 256,
+  heads: 4,
+  kvHeads: 4,
+  headWidth: 64,
+  feedForwardWidth: 512,
+  experts: 8,
+  expertsUsed: 2,
+  expertWidth: 256,
+  vocabulary: 512,
+  context: 256,
+  ropeBase: 10_000,
+  normEpsilon: 1e-5,
+} as const;
+const dense = { ...base, experts: 0, expertsUsed: 0 } as const;
+/** Queries are wider than the model. */
+const grouped = { heads: 8, kvHeads: 2 } as const;
+
+/** A shape and the types in which it is compared. */
+export interface ParityCase {
+  readonly name: string;
+  readonly shape: SyntheticShape;
+  readonly types: readonly CaseType[];
+  /** Whether the file scales the frequencies of its RoPE one by one. */
+  readonly ropeFactors?: boolean;
+}
+
+const each: readonly CaseType[] = (["F32", "F16", "Q8_0", "Q4_0", "Q4_K", "Q6_K"] as const).map((type) => ({
+  type,
+}));
+const mixed: CaseType = { type: "Q4_K", downType: "Q6_K" };
+const few: readonly CaseType[] = [{ type: "F32" }, { type: "F16" }, mixed];
+
+/** libllama takes no OLMoE with grouped queries or tied embeddings. */
+export const parityCases: readonly ParityCase[] = [
+  { name: "olmoe", shape: { ...base, architecture: "olmoe" }, types: [...each, mixed] },
+  { name: "qwen3moe", shape: { ...base, architecture: "qwen3moe" }, types: each },
+  {
+    name: "qwen3moe, grouped queries, tied embeddings",
+    shape: { ...base, ...grouped, architecture: "qwen3moe", tiedEmbeddings: true },
+    types: few,
+  },
+  { name: "llama with experts", shape: { ...base, architecture: "llama" }, types: each },
+  {
+    name: "llama with experts, grouped queries, tied embeddings",
+    shape: { ...base, ...grouped, architecture: "llama", tiedEmbeddings: true },
+    types: few,
+  },
+  { name: "llama, dense", shape: { ...dense, architecture: "llama" }, types: each },
+  {
+    name: "llama, dense, grouped queries, tied embeddings, RoPE factors",
+    shape: { ...dense, ...grouped, architecture: "llama", tiedEmbeddings: true },
+    types: few,
+    ropeFactors: true,
+  },
+  { name: "qwen3, dense", shape: { ...dense, architecture: "qwen3" }, types: each },
+  {
+    name: "qwen3, dense, grouped queries, tied embeddings",
+    shape: { ...dense, ...grouped, architecture: "qwen3", tiedEmbeddings: true },
+    types: few,
+  },
+];
+
+/**
+ * The most that logits may differ by, in their standard deviations. The two sides never do quite the same sums: our
+ * joint projections and our products expert by expert are matrix products of other sizes, which kernels sum in
+ * another order (Q4_K rounds otherwise when a matrix meets one row than when it meets several), and a softmax over
+ * the chosen experts stands for a softmax over all and a division. What comes of it depends on what is rounded next:
+ *
+ * - F32: keys and values are rounded to F16, so a last bit there moves by 5e-4 of an element. Worst measured 4.3e-4.
+ * - F16: so are the activations before every product. Worst measured 1.5e-3.
+ * - Quantised: activations are rounded to 8 bits in blocks. One that falls to the other side moves by 1 % of the
+ *   largest in its block, and takes others with it further on. Mostly 0; worst measured 4.1e-2, and 4.9e-2
+ *   where our weights are not yet in the layout of the fast kernels, as libllama's are.
+ *
+ * A fault of the graph shows in every type: weights of experts that are not normalised give 0.2 to 0.4, the wrong
+ * kind of RoPE 0.5 to 1, a mask that lets one token of the future through 0.2 to 1.3.
+ */
+export function boundOf(type: TensorType): number {
+  if (type === "F32") return 5e-4;
+  return type === "F16" ? 2e-3 : 6e-2;
+}
+
+/** Name of a type for people. */
+export function typeName({ type, downType }: CaseType): string {
+  return downType ? `${type} with ${downType} down` : type;
+}
+
+/** Tokens whose router logits leave so much between the chosen experts and the others are used in prompts. */
+const clearMargin = 0.5;
+const firstText = 3;
+
+/** Writes the model of a case. */
+export async function writeCase(path: string, { shape, ropeFactors }: ParityCase, type: CaseType) {
+  await writeSyntheticModel(path, { ...shape, ...type, seed: 7 });
+  if (ropeFactors) await addRopeFactors(path, shape.headWidth / 2);
+}
+
+/**
+ * Random tokens that the router is sure about. Rounding decides between two experts that are all but equal, and the
+ * other one gives other logits: a tie, which says nothing about the arithmetic that is compared.
+ */
+export async function clearTokens(own: OwnModel): Promise<TokenSource> {
+  const { vocabulary } = own.runtime.weights.layout;
+  const all = Array.from({ length: vocabulary - firstText }, (_, index) => firstText + index);
+  const margins = await routingMargins(own.runtime, all);
+  const clear = all.filter((_, index) => margins[index]! > clearMargin);
+  return (count, seed) => {
+    const random = new Random(seed);
+    return Array.from({ length: count }, () => clear[random.below(clear.length)]!);
+  };
+}
+
+async function addRopeFactors(path: string, count: number): Promise<void> {
+  const { metadata, tensors } = await openGguf(path);
+  const factors = Float32Array.from({ length: count }, (_, index) => 1 + (7 * index) / count);
+  const added = { name: "rope_freqs.weight", type: "F32" as const, shape: [count] };
+  const source = await open(path);
+  const changed = `${path}.changed`;
+  try {
+    await writeGguf(changed, {
+      metadata,
+      tensors: [...tensors.values(), added],
+      data: async (tensor) => {
+        const found = tensors.get(tensor.name);
+        if (!found) return new Uint8Array(factors.buffer);
+        const bytes = new Uint8Array(found.bytes);
+        await source.read(bytes, 0, found.bytes, found.offset);
+        return bytes;
+      },
+    });
+  } finally {
+    await source.close();
+  }
+  await rename(changed, path);
+}

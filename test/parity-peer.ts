@@ -1,0 +1,52 @@
+import { LlamaContext } from "../src/ggml/llama-context.ts";
+import { LlamaModel } from "../src/ggml/llama-model.ts";
+
+/** One sequence after another through a model. */
+export interface Scorer {
+  /** Forgets the sequence before. */
+  begin(): void;
+  /** Appends tokens, all in one step. @returns the logits after the last */
+  next(tokens: readonly number[]): Promise<Float32Array>;
+  dispose(): void;
+}
+
+/**
+ * libllama on the CPU with one sequence alone: weights repacked (its default), flash attention on, keys and values in
+ * F16 (its default), one thread.
+ */
+export class PeerModel implements Scorer {
+  readonly model: LlamaModel;
+  readonly #context: LlamaContext;
+  #position = 0;
+
+  static async load(path: string, contextTokens: number): Promise<PeerModel> {
+    return new PeerModel(await LlamaModel.load(path), contextTokens);
+  }
+
+  private constructor(model: LlamaModel, contextTokens: number) {
+    this.model = model;
+    this.#context = new LlamaContext(model, { contextTokens, threads: 1, flashAttention: true });
+  }
+
+  begin(): void {
+    this.#context.clear();
+    this.#position = 0;
+  }
+
+  async next(tokens: readonly number[]): Promise<Float32Array> {
+    const [logits] = this.#context.decode(
+      tokens.map((token, index) => ({
+        token,
+        position: this.#position + index,
+        sequence: 0,
+        wantLogits: index === tokens.length - 1,
+      })),
+    );
+    this.#position += tokens.length;
+    return logits!;
+  }
+
+  dispose(): void {
+    this.model.dispose();
+  }
+}
