@@ -159,7 +159,8 @@ describe("a chat with stowage run", { skip: withoutTerminal }, () => {
       const quoted = [process.execPath, main, "run", samplePath, "--threads", "1", ...args].map(
         (part) => `'${part}'`,
       );
-      this.child = spawn("script", ["-qec", quoted.join(" "), "/dev/null"], { stdio: "pipe" });
+      // A shell that stayed in between would end at the first Ctrl-C.
+      this.child = spawn("script", ["-qec", `exec ${quoted.join(" ")}`, "/dev/null"], { stdio: "pipe" });
       t.after(() => this.child.kill());
       this.child.stdout!.on("data", (data) => {
         this.screen += data;

@@ -197,7 +197,7 @@ describe("other vocabularies", { skip: withoutSample }, () => {
     const started = performance.now();
     const text = "\n<|im_end|>".repeat(20_000);
     assert.equal(tokenizer.encode(text, { addSpecial: true, parseSpecial: true }).length, 40_000);
-    assert.ok(performance.now() - started < 2000);
+    assert.ok(performance.now() - started < 5000);
     tokenizer.dispose();
   });
 
