@@ -3,6 +3,7 @@ import { loadNative } from "../src/ggml/library.ts";
 import type { Tensor } from "../src/ggml/tensor.ts";
 import { openGguf } from "../src/gguf/read.ts";
 import { KvTensors } from "../src/kv/tensors.ts";
+import { kvShape } from "../src/model/attention-shape.ts";
 import { familyOf } from "../src/model/families.ts";
 import { LayerwiseRunner, type Runtime } from "../src/model/forward.ts";
 import { planWeights } from "../src/model/layout.ts";
@@ -28,9 +29,8 @@ export async function loadForTest(path: string, cells: number): Promise<TestMode
   const layout = planWeights(file, family, backend);
   const weights = new ModelWeights(file, layout, backend);
   await weights.convert(Number.POSITIVE_INFINITY);
-  const { layers, kvHeads, headWidth } = layout.hyperparameters;
   const roundedCells = Math.ceil(cells / keyStep) * keyStep;
-  const kv = new KvTensors(backend, { layers, width: kvHeads * headWidth, cells: roundedCells });
+  const kv = new KvTensors(backend, kvShape(layout.hyperparameters, roundedCells));
   // Attention reads masked cells too, and 0 times a stray NaN is NaN.
   const runtime = { backend, family, weights, kv };
   const runner = new LayerwiseRunner(runtime, { maxTokens: cells, maxSequences: 1 });

@@ -42,7 +42,7 @@ export interface Parity {
  * Below this margin two experts are all but equal, and rounding decides between them: libllama's logits differ from
  * its own there by as much as from ours, when it is given the tokens in other steps.
  */
-export const tieMargin = 0.01;
+export const tieMargin = 0.02;
 
 /** The largest difference of the rows where the router is no tie. */
 export function worst(rows: readonly Row[]): number {

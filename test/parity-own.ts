@@ -4,6 +4,7 @@ import { loadNative } from "../src/ggml/library.ts";
 import { openGguf } from "../src/gguf/read.ts";
 import { KvCache, type KvRun } from "../src/kv/cache.ts";
 import { KvTensors } from "../src/kv/tensors.ts";
+import { kvShape } from "../src/model/attention-shape.ts";
 import { familyOf } from "../src/model/families.ts";
 import type { Runtime } from "../src/model/forward.ts";
 import { planWeights } from "../src/model/layout.ts";
@@ -44,10 +45,9 @@ export class OwnModel implements Scorer {
     const layout = planWeights(file, family, backend);
     const weights = new ModelWeights(file, layout, backend);
     if (options.converted) await weights.convert(Number.POSITIVE_INFINITY);
-    const { layers, kvHeads, headWidth } = layout.hyperparameters;
     const cellsEach = Math.ceil(options.cellsEach / keyStep) * keyStep;
     const cells = cellsEach * (options.sequences + 1);
-    const kv = new KvTensors(backend, { layers, width: kvHeads * headWidth, cells });
+    const kv = new KvTensors(backend, kvShape(layout.hyperparameters, cells));
     return new OwnModel({ backend, family, weights, kv }, options.sequences, cellsEach);
   }
 

@@ -62,7 +62,7 @@ describe("the sample model agrees with libllama on real text", () => {
   for (const [name, path, skip] of models) {
     it(name, { skip }, async (t) => {
       const parity = await measureParity(path, textTokens);
-      check(t, parity, { bound: sampleBound, clearShare: 0.6 });
+      check(t, parity, { bound: sampleBound, clearShare: 0.55 });
     });
   }
 });

@@ -10,6 +10,7 @@ describe("cancellation", { skip: withoutSample }, () => {
   let long: number[];
   before(async () => {
     model = await loadEngine(samplePath, { threads: 1, maxSequences: 2 });
+    await model.engine.settled;
     const text = "The captain looked at the sea, and the sea looked at him. ".repeat(50);
     long = [...model.tokenizer.encode(text, { addSpecial: true, parseSpecial: false })].slice(0, 500);
   });

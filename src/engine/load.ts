@@ -5,6 +5,7 @@ import { loadNative } from "../ggml/library.ts";
 import { requireArchitecture } from "../gguf/metadata.ts";
 import { openGguf } from "../gguf/read.ts";
 import { KvTensors } from "../kv/tensors.ts";
+import { kvShape } from "../model/attention-shape.ts";
 import { familyOf } from "../model/families.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 import { planWeights } from "../model/layout.ts";
@@ -87,9 +88,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     if (options.memory !== undefined) checkBudget(plan, layout, options.memory);
 
     const weights = own(new ModelWeights(file, layout, backend));
-    const kv = own(
-      new KvTensors(backend, { layers: h.layers, width: h.kvHeads * h.headWidth, cells: plan.kvCells }),
-    );
+    const kv = own(new KvTensors(backend, kvShape(h, plan.kvCells)));
     tokenizer = own(await vocabulary);
     options.signal?.throwIfAborted();
     const runtime = { backend, family, weights, kv };

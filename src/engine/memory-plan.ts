@@ -1,6 +1,7 @@
 import { StowageError } from "../errors.ts";
 import { cellStep } from "../kv/cache.ts";
 import { kvBytes } from "../kv/tensors.ts";
+import { attendedWidth, kvShape, leastTileRows, queryRows } from "../model/attention-shape.ts";
 import { expertsApartBytes } from "../model/experts-apart.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 import type { WeightLayout } from "../model/layout.ts";
@@ -29,12 +30,11 @@ export interface MemoryPlan {
 /** Plans the memory of a model before any of it is taken. */
 export function planMemory(layout: WeightLayout, limits: EngineLimits, kvCells: number): MemoryPlan {
   const h = layout.hyperparameters;
-  const kvWidth = h.kvHeads * h.headWidth;
   const cells = Math.ceil(kvCells / cellStep) * cellStep;
   const kinds = {
     mappedWeights: layout.mappedBytes,
     convertedWeights: layout.repackedBytes + layout.joinedBytes,
-    kv: kvBytes({ layers: h.layers, width: kvWidth, cells }),
+    kv: kvBytes(kvShape(h, cells)),
     compute: computeBytes(h, layout.vocabulary, limits),
     work: Math.ceil(limits.stepTokens * widest(h) * activationBytes),
   };
@@ -49,7 +49,7 @@ export function planMemory(layout: WeightLayout, limits: EngineLimits, kvCells: 
 export function checkBudget(plan: MemoryPlan, layout: WeightLayout, budget: number): void {
   if (plan.total <= budget) return;
   const h = layout.hyperparameters;
-  const cellBytes = kvBytes({ layers: h.layers, width: h.kvHeads * h.headWidth, cells: 1 });
+  const cellBytes = kvBytes(kvShape(h, 1));
   const room = budget - (plan.total - plan.kv);
   const cells = Math.floor(room / cellBytes / cellStep) * cellStep;
   const fits =
@@ -81,11 +81,15 @@ function computeBytes(h: Hyperparameters, vocabulary: number, limits: EngineLimi
   const projected = (h.heads + 2 * h.kvHeads) * h.headWidth;
   const attention = 2 * h.width + 3 * projected;
   const network = h.experts > 0 ? 4 * h.width + 3 * h.expertWidth : 3 * h.width + 3 * h.feedForwardWidth;
-  const masks = tokens * Math.ceil(limits.contextTokens / cellStep) * cellStep * 2;
+  // Queries of short prefills are filled up to a tile.
+  const filledUp =
+    Math.min(limits.maxSequences, Math.ceil(tokens / leastTileRows)) * queryRows(leastTileRows);
+  const padded = filledUp * h.heads * attendedWidth(h.headWidth, 1) * floatBytes;
+  const masks = Math.max(tokens, filledUp) * Math.ceil(limits.contextTokens / cellStep) * cellStep * 2;
   const attended = tokens * h.heads * h.headWidth * floatBytes;
   const logits = limits.maxSequences * vocabulary * floatBytes;
   const apart = h.experts > 0 ? expertsApartBytes(h, tokens) : 0;
-  return tokens * Math.max(attention, network) * floatBytes + masks + attended + logits + apart;
+  return tokens * Math.max(attention, network) * floatBytes + masks + padded + attended + logits + apart;
 }
 
 /** Rounded up: a budget that is raised by so much suffices. */

@@ -45,6 +45,8 @@ const base = {
   ggml_view_4d:
     "void* ggml_view_4d(void*, void*, int64_t, int64_t, int64_t, int64_t, size_t, size_t, size_t, size_t)",
   ggml_permute: "void* ggml_permute(void*, void*, int, int, int, int)",
+  ggml_pad: "void* ggml_pad(void*, void*, int, int, int, int)",
+  ggml_cont_2d: "void* ggml_cont_2d(void*, void*, int64_t, int64_t)",
   ggml_rope_ext:
     "void* ggml_rope_ext(void*, void*, void*, void*, int, int, int, float, float, float, float, float, float)",
   ggml_flash_attn_ext: "void* ggml_flash_attn_ext(void*, void*, void*, void*, void*, float, float, float)",

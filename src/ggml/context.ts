@@ -169,6 +169,34 @@ export class Context {
     if (extents.length === 3) return this.#make("ggml_view_3d", a.pointer, n0, n1, n2, nb1, nb2, offset);
     return this.#make("ggml_view_4d", a.pointer, n0, n1, n2, n3, nb1, nb2, nb3, offset);
   }
+  /**
+   * A view whose rows have `n0` elements, though their neighbours may begin before they end: rows overlap, which ggml's
+   * own views refuse and its kernels read well.
+   * @throws StowageError native_call_failed when the last row does not end inside `a`
+   */
+  overlappingView(a: Tensor, extents: readonly number[], strides: readonly number[], offset: number): Tensor {
+    const [n0 = 1, ...outer] = extents;
+    const elementBytes = a.strides[0];
+    const last = outer.reduce((sum, extent, axis) => sum + (extent - 1) * (strides[axis] ?? 0), 0);
+    const end = offset + last + n0 * elementBytes;
+    if (end > a.byteLength) {
+      throw new StowageError("native_call_failed", {
+        call: "ggml_view_4d",
+        reason: `a row ends at byte ${end} of a tensor of ${a.byteLength}.`,
+      });
+    }
+    const view = this.view(a, [1, ...outer], strides, offset);
+    this.setUint64(view.pointer, tensorLayout.ne, BigInt(n0));
+    return view;
+  }
+  /** Zeros behind the first `p0` and `p1` dimensions' elements; F32. */
+  pad(a: Tensor, p0: number, p1: number): Tensor {
+    return this.#make("ggml_pad", a.pointer, p0, p1, 0, 0);
+  }
+  /** A contiguous copy, of another shape with as many elements. */
+  contiguous2d(a: Tensor, n0: number, n1: number): Tensor {
+    return this.#make("ggml_cont_2d", a.pointer, n0, n1);
+  }
   permute(a: Tensor, axes: Shape): Tensor {
     return this.#make("ggml_permute", a.pointer, ...axes);
   }

@@ -11,14 +11,19 @@ export interface KvShape {
   readonly layers: number;
   readonly width: number;
   readonly cells: number;
+  /** Elements behind the keys of a cell that stay 0: attention may read past a cell's last head. Default 0. */
+  readonly tail?: number;
 }
 
 /** Bytes that a KV cache of this shape takes. */
-export function kvBytes({ layers, width, cells }: KvShape): number {
-  return 2 * layers * width * cells * halfBytes;
+export function kvBytes({ layers, width, cells, tail = 0 }: KvShape): number {
+  return layers * (2 * width + tail) * cells * halfBytes;
 }
 
-/** Keys and values of all layers in F16: [width, cells] each, a cell a token. Owns its memory. */
+/**
+ * Keys [width + tail, cells] and values [width, cells] of all layers in F16, a cell a token. Where there is a tail,
+ * memory for it follows the last value too. Owns its memory.
+ */
 export class KvTensors {
   readonly shape: KvShape;
   readonly keys: readonly Tensor[];
@@ -30,10 +35,11 @@ export class KvTensors {
   constructor(backend: Backend, shape: KvShape) {
     this.shape = shape;
     this.#context = new Context(backend.native, { tensors: 2 * shape.layers });
-    const make = () =>
-      Array.from({ length: shape.layers }, () => this.#context.tensor("F16", [shape.width, shape.cells]));
-    this.keys = make();
-    this.values = make();
+    const { layers, width, cells, tail = 0 } = shape;
+    const make = (width: number, cells: number) =>
+      Array.from({ length: layers }, () => this.#context.tensor("F16", [width, cells]));
+    this.keys = make(width + tail, cells);
+    this.values = make(width, cells + Math.ceil(tail / width));
     try {
       // Attention reads cells behind a mask before they are written: they have to hold numbers.
       this.#buffer = backend.allocate([...this.keys, ...this.values], { zeroed: true });
@@ -45,8 +51,8 @@ export class KvTensors {
 
   /** Copies `count` cells of every layer; the ranges may overlap. */
   copy(from: number, to: number, count: number): void {
-    const cellBytes = this.shape.width * halfBytes;
     for (const tensor of [...this.keys, ...this.values]) {
+      const [, cellBytes] = tensor.strides;
       tensor.bytes().copyWithin(to * cellBytes, from * cellBytes, (from + count) * cellBytes);
     }
   }

@@ -2,6 +2,7 @@ import type { Context } from "../ggml/context.ts";
 import type { Graph } from "../ggml/graph.ts";
 import type { Tensor } from "../ggml/tensor.ts";
 import type { KvTensors } from "../kv/tensors.ts";
+import { attendedWidth, queryRows } from "./attention-shape.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 import { commonStride, type StepSequence, type StepShape } from "./step.ts";
 import type { StepMemory } from "./step-memory.ts";
@@ -215,7 +216,9 @@ export class Blocks {
     const { kv, memory, hyperparameters } = this.parts;
     const { kvHeads, headWidth } = hyperparameters;
     const flatKeys = context.view(keys, [kvHeads * headWidth, keys.shape[2]], [keys.strides[2]], 0);
-    graph.expand(context.setRows(kv.keys[this.layer]!, flatKeys, memory.cells));
+    const cells = kv.keys[this.layer]!;
+    const target = context.view(cells, [kvHeads * headWidth, cells.shape[1]], [cells.strides[1]], 0);
+    graph.expand(context.setRows(target, flatKeys, memory.cells));
     graph.expand(context.setRows(kv.values[this.layer]!, this.#rows(v), memory.cells));
   }
 
@@ -259,33 +262,55 @@ export class Blocks {
     return this.scope.context.reshape2d(result, heads * headWidth, tokens);
   }
 
-  /** [head width, heads, tokens, count]: `count` sequences of `tokens` tokens each, their cells `stride` apart. */
+  /**
+   * [head width, heads, tokens, count], in memory of its own: `count` sequences of `tokens` tokens each, their cells `stride` apart. Rows
+   * and heads are filled up to what the kernels are fast at: with zeros in the queries, and, in keys and values, with
+   * whatever lies behind a head: it is multiplied by those zeros, or left out of the result.
+   */
   #attention(queries: Tensor, run: AttentionRun, mask: Tensor): Tensor {
     const { context } = this.scope;
     const { kv, hyperparameters } = this.parts;
     const { heads, kvHeads, headWidth } = hyperparameters;
+    const { tokens, count } = run;
     const [, headStride, tokenStride] = queries.strides;
-    const cellBytes = kvHeads * headWidth * halfBytes;
-    const mine = context.view(
-      queries,
-      [headWidth, heads, run.tokens, run.count],
-      [headStride, tokenStride, tokenStride * run.tokens],
-      run.firstToken * tokenStride,
-    );
-    const cached = (cache: Tensor) =>
+    const rows = queryRows(tokens);
+    const width = attendedWidth(headWidth, rows);
+    const unpadded = context.permute(
       context.view(
+        queries,
+        [headWidth, heads, tokens, count],
+        [headStride, tokenStride, tokenStride * tokens],
+        run.firstToken * tokenStride,
+      ),
+      [0, 2, 1, 3],
+    );
+    const padded = width > headWidth || rows > tokens;
+    const mine = padded ? context.pad(unpadded, width - headWidth, rows - tokens) : unpadded;
+    const cached = (cache: Tensor) => {
+      const [, cellBytes] = cache.strides;
+      return context.overlappingView(
         cache,
-        [headWidth, run.keys, kvHeads, run.count],
+        [width, run.keys, kvHeads, count],
         [cellBytes, headWidth * halfBytes, run.stride * cellBytes],
         run.firstCell * cellBytes,
       );
-    return context.flashAttention(
-      context.permute(mine, [0, 2, 1, 3]),
+    };
+    const result = context.flashAttention(
+      mine,
       cached(kv.keys[this.layer]!),
       cached(kv.values[this.layer]!),
       mask,
       1 / Math.sqrt(headWidth),
     );
+    if (!padded) return result;
+    const [, resultHead, resultToken, resultSequence] = result.strides;
+    const wanted = context.view(
+      result,
+      [headWidth, heads, tokens, count],
+      [resultHead, resultToken, resultSequence],
+      0,
+    );
+    return context.contiguous2d(wanted, heads * headWidth, tokens * count);
   }
 
   /** [head width, heads, tokens] of a projection, in place. */

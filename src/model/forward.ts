@@ -21,7 +21,7 @@ export interface Runtime {
 
 /** Graph tensors of one layer without experts, and of each sequence's attention in it. */
 const layerRoom = 64;
-const sequenceRoom = 8;
+const sequenceRoom = 10;
 
 /**
  * A step that takes less than this runs on the event loop's own thread: handing it to another and back would cost a

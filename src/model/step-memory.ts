@@ -2,6 +2,7 @@ import type { Backend } from "../ggml/backend.ts";
 import { Buffer, tensorAlignment } from "../ggml/buffer.ts";
 import { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
+import { queryRows } from "./attention-shape.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 import { commonStride, type StepShape, tokenCount } from "./step.ts";
 
@@ -29,7 +30,7 @@ export class StepMemory {
   readonly positions: Tensor;
   /** KV cell of each token, I64. */
   readonly cells: Tensor;
-  /** F16 [keys, tokens] a sequence: 0 where a token may look, -infinity elsewhere. */
+  /** F16 [keys, query rows] a sequence: 0 where a token may look, -infinity elsewhere; 0 in rows without a token. */
   readonly masks: readonly Tensor[];
   /** All of them as one, [keys, 1, 1, sequences], where {@link commonStride} says so. */
   readonly commonMask: Tensor | undefined;
@@ -53,10 +54,13 @@ export class StepMemory {
     this.commonMask = stride ? context.tensor("F16", [keys, 1, 1, count]) : undefined;
     this.masks = stride
       ? []
-      : shape.sequences.map(({ keys, tokens }) => context.tensor("F16", [keys, tokens]));
+      : shape.sequences.map(({ keys, tokens }) => context.tensor("F16", [keys, queryRows(tokens)]));
     this.outputs = shape.outputs < count ? context.tensor("I32", [shape.outputs]) : undefined;
     const inputs = [this.tokens, this.positions, this.cells, ...this.masks, this.commonMask, this.outputs];
     this.#inputs = backend.allocate(inputs.filter((tensor) => tensor !== undefined));
+    shape.sequences.forEach(({ keys, tokens }, index) => {
+      this.masks[index]?.halves().fill(0, keys * tokens);
+    });
     const common = this.commonMask?.halves();
     this.fill = {
       tokens: this.tokens.ints(),

@@ -1,0 +1,25 @@
+import type { KvShape } from "../kv/tensors.ts";
+import type { Hyperparameters } from "./hyperparameters.ts";
+
+/** ggml's attention on the CPU goes tile by tile from so many rows on, and row by row below. */
+const tileRows = 64;
+/** From so many rows on, a tile that is filled up takes less time than the rows one by one (measured: 10 to 20). */
+export const leastTileRows = 16;
+/** Row by row, dot products of F16 take so many elements at a time and the rest one by one (AVX-512; others 32). */
+const dotElements = 64;
+
+/** Rows of queries that attention is given for so many tokens of a sequence. */
+export function queryRows(tokens: number): number {
+  return tokens >= leastTileRows && tokens < tileRows ? tileRows : tokens;
+}
+
+/** Elements of a head that attention is given for so many rows. */
+export function attendedWidth(headWidth: number, rows: number): number {
+  return rows < tileRows ? Math.ceil(headWidth / dotElements) * dotElements : headWidth;
+}
+
+/** The KV cache of a model, with a tail that holds what is read past the last head of a cell. */
+export function kvShape(h: Hyperparameters, cells: number): KvShape {
+  const tail = attendedWidth(h.headWidth, 1) - h.headWidth;
+  return { layers: h.layers, width: h.kvHeads * h.headWidth, cells, tail };
+}
