@@ -108,6 +108,12 @@ const entries = {
     message: "The option {option} is {value}; it has to be a whole number from 1 to {limit}.",
     next: "Correct it, or leave it out to get its default.",
   },
+  expert_memory: {
+    status: 400,
+    message:
+      "Experts may take {budget} MiB; the {experts} experts of one token need {needed} MiB, all experts {all} MiB.",
+    next: "Give --expert-memory at least {needed}MiB; the more it is, the fewer experts are read again.",
+  },
   memory_budget: {
     status: 507,
     message:

@@ -2,7 +2,7 @@ import { StowageError } from "../errors.ts";
 import { cellStep } from "../kv/cache.ts";
 import { kvBytes } from "../kv/tensors.ts";
 import { attendedWidth, kvShape, leastTileRows, queryRows } from "../model/attention-shape.ts";
-import { expertsApartBytes } from "../model/experts-apart.ts";
+import { expertRegionBytes } from "../model/expert-regions.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 import type { WeightLayout } from "../model/layout.ts";
 import type { EngineLimits } from "./engine.ts";
@@ -88,7 +88,7 @@ function computeBytes(h: Hyperparameters, vocabulary: number, limits: EngineLimi
   const masks = Math.max(tokens, filledUp) * Math.ceil(limits.contextTokens / cellStep) * cellStep * 2;
   const attended = tokens * h.heads * h.headWidth * floatBytes;
   const logits = limits.maxSequences * vocabulary * floatBytes;
-  const apart = h.experts > 0 ? expertsApartBytes(h, tokens) : 0;
+  const apart = h.experts > 0 ? expertRegionBytes(h, tokens) : 0;
   return tokens * Math.max(attention, network) * floatBytes + masks + padded + attended + logits + apart;
 }
 

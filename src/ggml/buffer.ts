@@ -117,6 +117,20 @@ export class Buffer {
     tensor.buffer = this;
   }
 
+  /**
+   * Bytes of the buffer in place, for host memory. Not a copy: valid until the buffer is disposed.
+   * @throws StowageError native_call_failed when they do not lie in the buffer
+   */
+  bytes(offset: number, length: number): Uint8Array<ArrayBuffer> {
+    if (offset < 0 || offset + length > this.byteLength) {
+      throw new StowageError("native_call_failed", {
+        call: "ggml_backend_buffer_get_base",
+        reason: `bytes ${offset} to ${offset + length} do not lie in the buffer of ${this.byteLength}.`,
+      });
+    }
+    return new Uint8Array(koffi.view(this.base + BigInt(offset), length));
+  }
+
   dispose(): void {
     if (!this.#pointer) return;
     this.native.ggml.ggml_backend_buffer_free(this.#pointer);

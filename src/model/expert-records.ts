@@ -6,10 +6,8 @@ import {
   recordAlignment,
 } from "../experts/layout.ts";
 import type { GgufTensor } from "../gguf/read.ts";
+import { expertWeights } from "./expert-network.ts";
 import type { Placed, WeightLayout } from "./layout.ts";
-
-/** The weights of a layer that belong to its routed experts: [k, rows, experts] each. */
-export const expertWeights = ["ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"] as const;
 
 /**
  * How the experts of a model are kept one by one: each as one record of the very matrices, in the very layout, that the

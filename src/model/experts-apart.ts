@@ -1,14 +1,15 @@
+import type { ExpertCache } from "../experts/cache.ts";
 import type { Backend } from "../ggml/backend.ts";
-import { Buffer, tensorAlignment } from "../ggml/buffer.ts";
 import type { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
 import type { Blocks, ExpertPath, Routing } from "./blocks.ts";
-import { expertsTogether } from "./experts-together.ts";
+import { chosenExperts, type ExpertGroups, groupByExpert } from "./expert-groups.ts";
+import { type ExpertProducts, expertNetwork } from "./expert-network.ts";
+import { ExpertRegions } from "./expert-regions.ts";
+import { ExpertsInSlots } from "./experts-in-slots.ts";
+import { expertsTogether, sumOfChosen } from "./experts-together.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 import type { LayerWeights } from "./weights.ts";
-
-const floatBytes = 4;
-const intBytes = 4;
 
 /** Up to so many rows an expert, on average, experts run together: products of matrices gain nothing from fewer. */
 const mostRowsTogether = 4;
@@ -18,8 +19,8 @@ export function runsApart(h: Hyperparameters, tokens: number): boolean {
   return h.experts > 0 && tokens * h.expertsUsed > mostRowsTogether * h.experts;
 }
 
-/** Graph tensors that an expert takes: indices, rows, two or three weights, as many products, activation. */
-const tensorsAnExpert = 9;
+/** Graph tensors that an expert takes: indices, rows, views of two or three weights, as many products, activation. */
+const tensorsAnExpert = 12;
 /** Tokens whose weighted sums are made at once: bounds the memory of gathered results. */
 const tokensASum = 128;
 /** Graph tensors that such a part takes. */
@@ -30,169 +31,154 @@ export function expertTensorRoom(h: Hyperparameters, maxTokens: number): number 
   return h.experts * tensorsAnExpert + Math.ceil(maxTokens / tokensASum) * tensorsASum;
 }
 
-/** Bytes that {@link ExpertsApart} holds for steps of at most `tokens` tokens. */
-export function expertsApartBytes(h: Hyperparameters, tokens: number): number {
-  return regionsOf(h, tokens).total;
-}
-
 /** Runs the graph of the current scope and opens the next; throws when the step is dropped. */
 export type RunScope = (blocks: Blocks) => Promise<void>;
 
 /**
- * Expert by expert: the router's choice is read back, the rows of each expert are gathered and multiplied with its
- * matrices at once, and the weighted results are summed in the router's rank order. The path of prefill: matrix
- * products where `mul_mat_id` would go row by row. Splits the step after every router, which is a safepoint.
+ * Experts one by one, in graphs of their own after the router's choice is read back. Each split is a safepoint.
+ *
+ * In long steps, each expert multiplies all of its rows at once: matrix products where `mul_mat_id` would go row by
+ * row. In short ones, which come here only when experts are kept in slots, all chosen experts run together, by their
+ * slots, or, where they do not fit into the slots at once, one by one with the same row products.
+ *
+ * The weighted results of a token are summed in the router's rank order, whatever the order in which experts came: the
+ * numbers do not depend on what is in memory.
  */
 export class ExpertsApart implements ExpertPath {
   readonly #h: Hyperparameters;
-  readonly #buffer: Buffer;
-  readonly #regions: ReturnType<typeof regionsOf>;
+  readonly #regions: ExpertRegions;
   readonly #runScope: RunScope;
+  readonly #slots: ExpertsInSlots | undefined;
 
-  constructor(backend: Backend, h: Hyperparameters, maxTokens: number, runScope: RunScope) {
+  /** @param cache where the experts are, when they are not among the weights */
+  constructor(
+    backend: Backend,
+    h: Hyperparameters,
+    maxTokens: number,
+    runScope: RunScope,
+    cache?: ExpertCache,
+  ) {
     this.#h = h;
-    this.#regions = regionsOf(h, maxTokens);
-    this.#buffer = Buffer.allocate(backend.native, backend.hostBufferType, this.#regions.total);
+    this.#regions = new ExpertRegions(backend, h, maxTokens);
     this.#runScope = runScope;
+    this.#slots = cache && new ExpertsInSlots(cache);
   }
 
   async run(blocks: Blocks, weights: LayerWeights, x: Tensor, normed: Tensor, routing: Routing) {
-    const [width, tokens] = normed.shape;
-    if (!runsApart(this.#h, tokens)) return expertsTogether.run(blocks, weights, x, normed, routing);
     const { experts, expertsUsed } = this.#h;
-    const regions = this.#regions;
+    const [, tokens] = normed.shape;
+    const apart = runsApart(this.#h, tokens);
+    if (!apart && !this.#slots) return expertsTogether.run(blocks, weights, x, normed, routing);
 
-    // What the next graph reads of this one is kept out of reach of the working memory that both share.
-    this.#buffer.placeAt(x, regions.residual);
-    this.#buffer.placeAt(normed, regions.normed);
-    this.#buffer.placeAt(routing.ranking, regions.ranking);
-    for (const kept of [x, normed, routing.ranking]) blocks.scope.graph.expand(kept);
-    const weightsCopy = this.#leaf(blocks.scope.context, "F32", [1, expertsUsed, tokens], regions.weights);
-    blocks.scope.graph.expand(blocks.scope.context.copy(routing.weights, weightsCopy));
-    const ranking = routing.ranking.ints();
+    const ranking = this.#regions.keep(blocks, x, normed, routing);
     await this.#runScope(blocks);
-
-    const { context, graph } = blocks.scope;
-    const leaf = (shape: readonly number[], offset: number) => this.#leaf(context, "F32", shape, offset);
-    const plan = groupByExpert(ranking, tokens, experts, expertsUsed);
-    const order = this.#leaf(context, "I32", [tokens * expertsUsed], regions.order);
-    order.ints().set(plan.tokensByExpert);
-    this.#leaf(context, "I32", [tokens * expertsUsed], regions.places)
-      .ints()
-      .set(plan.places);
-    const rows = leaf([width, tokens], regions.normed);
-
-    for (let expert = 0; expert < experts; expert++) {
-      const first = plan.starts[expert]!;
-      const count = plan.starts[expert + 1]! - first;
-      if (count === 0) continue;
-      const mine = context.getRows(rows, context.view(order, [count], [], first * intBytes));
-      const result = this.#expert(context, weights, expert, mine);
-      this.#buffer.placeAt(result, regions.results + first * width * floatBytes);
-      graph.expand(result);
+    this.#slots?.letGo();
+    const groups = groupByExpert(ranking, tokens, experts, expertsUsed);
+    const chosen = chosenExperts(groups);
+    const { layer } = blocks;
+    if (!apart && this.#slots && (await this.#slots.hold(layer, chosen))) {
+      return this.#together(blocks, this.#slots, ranking, tokens);
     }
 
-    const sum = leaf([width, tokens], regions.normed);
-    for (let first = 0; first < tokens; first += tokensASum) {
-      const count = Math.min(tokensASum, tokens - first);
-      const part = this.#weightedSum(context, first, count, tokens);
-      this.#buffer.placeAt(part, regions.normed + first * width * floatBytes);
-      graph.expand(part);
+    const { context } = blocks.scope;
+    const pairs = tokens * expertsUsed;
+    this.#regions.indices(context, "order", 0, pairs).ints().set(groups.tokensByExpert);
+    this.#regions.indices(context, "places", 0, pairs).ints().set(groups.places);
+    if (!this.#slots) {
+      for (const expert of chosen)
+        this.#addExpert(blocks, matricesOf(weights, expert), groups, expert, tokens);
+    } else {
+      for await (const wave of this.#slots.waves(layer, chosen)) {
+        for (const expert of wave) {
+          const first = groups.starts[expert]!;
+          const count = groups.starts[expert + 1]! - first;
+          const ids = () => this.#regions.indices(blocks.scope.context, "ids", first, count);
+          const products = this.#slots.products(layer, expert, apart ? undefined : ids);
+          this.#addExpert(blocks, products, groups, expert, tokens);
+        }
+        // Slots of a wave may be taken when the next is asked for.
+        await this.#runScope(blocks);
+      }
+      this.#slots.ahead(layer + 1);
     }
-    return context.add(sum, leaf([width, tokens], regions.residual));
+    return this.#sum(blocks, tokens);
+  }
+
+  /** The step is over: nothing is computed with what it held. */
+  finish(): void {
+    this.#slots?.letGo();
   }
 
   dispose(): void {
-    this.#buffer.dispose();
+    this.#regions.dispose();
   }
 
-  /** Results of `count` tokens, brought back into the order of tokens and ranks, times the router's weights. */
-  #weightedSum(context: Context, first: number, count: number, tokens: number): Tensor {
+  /** All chosen experts at once: as {@link expertsTogether}, with slots for experts. */
+  #together(blocks: Blocks, slots: ExpertsInSlots, ranking: Int32Array, tokens: number): Tensor {
+    const { experts, expertsUsed } = this.#h;
+    const { context } = blocks.scope;
+    const flat = this.#regions.indices(context, "ids", 0, tokens * expertsUsed);
+    const ids = flat.ints();
+    for (let token = 0; token < tokens; token++) {
+      for (let rank = 0; rank < expertsUsed; rank++) {
+        ids[token * expertsUsed + rank] = slots.slotOf(blocks.layer, ranking[token * experts + rank]!);
+      }
+    }
+    const chosen = context.reshape2d(flat, expertsUsed, tokens);
+    const products = slots.productsById(context, blocks.layer, chosen);
+    const weights = this.#regions.weights(context, 0, tokens, expertsUsed);
+    return sumOfChosen(
+      blocks,
+      products,
+      this.#regions.residual(context, tokens),
+      this.#regions.rows(context, tokens),
+      weights,
+    );
+  }
+
+  /** One expert's network on its rows, its result where its pairs stand. */
+  #addExpert(
+    { scope: { context, graph } }: Blocks,
+    products: (context: Context) => ExpertProducts,
+    { starts }: ExpertGroups,
+    expert: number,
+    tokens: number,
+  ): void {
+    const first = starts[expert]!;
+    const count = starts[expert + 1]! - first;
+    const mine = this.#regions.indices(context, "order", first, count);
+    const rows = context.getRows(this.#regions.rows(context, tokens), mine);
+    const result = expertNetwork(context, products(context), rows);
+    this.#regions.placeResult(result, first);
+    graph.expand(result);
+  }
+
+  /** Results brought back into the order of tokens and ranks, times the router's weights, plus the residual. */
+  #sum({ scope: { context, graph } }: Blocks, tokens: number): Tensor {
     const { width, expertsUsed } = this.#h;
-    const { results, places, weights } = this.#regions;
-    const pairs = count * expertsUsed;
-    const offset = first * expertsUsed;
-    const mine = this.#leaf(context, "I32", [pairs], places + offset * intBytes);
-    const all = this.#leaf(context, "F32", [width, tokens * expertsUsed], results);
-    const gathered = context.reshape3d(context.getRows(all, mine), width, expertsUsed, count);
-    const gates = this.#leaf(context, "F32", [1, expertsUsed, count], weights + offset * floatBytes);
-    return context.outerProduct(gathered, gates);
+    for (let first = 0; first < tokens; first += tokensASum) {
+      const count = Math.min(tokensASum, tokens - first);
+      const pairs = count * expertsUsed;
+      const mine = this.#regions.indices(context, "places", first * expertsUsed, pairs);
+      const all = this.#regions.results(context, tokens * expertsUsed);
+      const gathered = context.reshape3d(context.getRows(all, mine), width, expertsUsed, count);
+      const part = context.outerProduct(gathered, this.#regions.weights(context, first, count, expertsUsed));
+      this.#regions.placeSum(part, first);
+      graph.expand(part);
+    }
+    return context.add(this.#regions.rows(context, tokens), this.#regions.residual(context, tokens));
   }
+}
 
-  /** One expert's network on its rows: [width, rows] → [width, rows]. */
-  #expert(context: Context, weights: LayerWeights, expert: number, rows: Tensor): Tensor {
-    const matrix = (tensor: Tensor) => {
+/** The matrices of one expert among those of a layer in memory. */
+function matricesOf(weights: LayerWeights, expert: number): (context: Context) => ExpertProducts {
+  return (context) => ({
+    joined: weights.joined("ffn_gate_exps.weight", "ffn_up_exps.weight"),
+    product: (name, rows) => {
+      const { tensor } = weights.weight(name);
       const [k, m] = tensor.shape;
       const [, rowStride, expertStride] = tensor.strides;
-      return context.view(tensor, [k, m], [rowStride], expert * expertStride);
-    };
-    const gate = weights.weight("ffn_gate_exps.weight").tensor;
-    const up = weights.weight("ffn_up_exps.weight").tensor;
-    const hidden =
-      gate === up
-        ? context.swiglu(context.mulMat(matrix(gate), rows))
-        : context.swigluSplit(context.mulMat(matrix(gate), rows), context.mulMat(matrix(up), rows));
-    return context.mulMat(matrix(weights.tensor("ffn_down_exps.weight")), hidden);
-  }
-
-  #leaf(context: Context, type: "F32" | "I32", shape: readonly number[], offset: number): Tensor {
-    const tensor = context.tensor(type, shape);
-    this.#buffer.placeAt(tensor, offset);
-    return tensor;
-  }
-}
-
-/** The (token, rank) pairs of a step in the order of their experts. */
-export interface ExpertGroups {
-  /** Where each expert's pairs start; one more entry at the end. */
-  readonly starts: Int32Array;
-  /** Token of each pair, by expert. */
-  readonly tokensByExpert: Int32Array;
-  /** Where the pair of (token, rank) stands, [token][rank]. */
-  readonly places: Int32Array;
-}
-
-/** @param ranking experts of each token by falling probability, [tokens][experts] */
-export function groupByExpert(
-  ranking: Int32Array,
-  tokens: number,
-  experts: number,
-  expertsUsed: number,
-): ExpertGroups {
-  const starts = new Int32Array(experts + 1);
-  for (let token = 0; token < tokens; token++) {
-    for (let rank = 0; rank < expertsUsed; rank++) starts[ranking[token * experts + rank]! + 1]!++;
-  }
-  for (let expert = 0; expert < experts; expert++) starts[expert + 1]! += starts[expert]!;
-  const next = starts.slice(0, experts);
-  const tokensByExpert = new Int32Array(tokens * expertsUsed);
-  const places = new Int32Array(tokens * expertsUsed);
-  for (let token = 0; token < tokens; token++) {
-    for (let rank = 0; rank < expertsUsed; rank++) {
-      const place = next[ranking[token * experts + rank]!]!++;
-      tokensByExpert[place] = token;
-      places[token * expertsUsed + rank] = place;
-    }
-  }
-  return { starts, tokensByExpert, places };
-}
-
-/** Byte offsets of what is kept between the graphs of a step. */
-function regionsOf(h: Hyperparameters, tokens: number) {
-  let total = 0;
-  const region = (elements: number) => {
-    const offset = total;
-    total += Math.ceil((elements * floatBytes) / tensorAlignment) * tensorAlignment;
-    return offset;
-  };
-  const regions = {
-    residual: region(h.width * tokens),
-    normed: region(h.width * tokens),
-    ranking: region(h.experts * tokens),
-    weights: region(h.expertsUsed * tokens),
-    order: region(h.expertsUsed * tokens),
-    places: region(h.expertsUsed * tokens),
-    results: region(h.width * h.expertsUsed * tokens),
-  };
-  return { ...regions, total };
+      return context.mulMat(context.view(tensor, [k, m], [rowStride], expert * expertStride), rows);
+    },
+  });
 }

@@ -1,5 +1,6 @@
 import type { Tensor } from "../ggml/tensor.ts";
 import type { Blocks, ExpertPath, Routing } from "./blocks.ts";
+import { type ExpertProducts, expertNetwork } from "./expert-network.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /**
@@ -10,18 +11,25 @@ export const expertsTogether: ExpertPath = {
   async run(blocks: Blocks, weights: LayerWeights, x: Tensor, normed: Tensor, routing: Routing) {
     const { context } = blocks.scope;
     const { expertsUsed } = blocks.hyperparameters;
-    const [width, tokens] = normed.shape;
     const { ranking } = routing;
-    const chosen = context.view(ranking, [expertsUsed, tokens], [ranking.strides[1]], 0);
-    const rows = context.reshape3d(normed, width, 1, tokens);
-    const gate = weights.weight("ffn_gate_exps.weight").tensor;
-    const up = weights.weight("ffn_up_exps.weight").tensor;
-    const hidden =
-      gate === up
-        ? context.swiglu(context.mulMatId(gate, rows, chosen))
-        : context.swigluSplit(context.mulMatId(gate, rows, chosen), context.mulMatId(up, rows, chosen));
-    const down = context.mulMatId(weights.tensor("ffn_down_exps.weight"), hidden, chosen);
-    const sum = context.outerProduct(down, routing.weights);
-    return context.add(context.reshape2d(sum, width, tokens), x);
+    const chosen = context.view(ranking, [expertsUsed, normed.shape[1]], [ranking.strides[1]], 0);
+    const products: ExpertProducts = {
+      joined: weights.joined("ffn_gate_exps.weight", "ffn_up_exps.weight"),
+      product: (name, rows) => context.mulMatId(weights.weight(name).tensor, rows, chosen),
+    };
+    return sumOfChosen(blocks, products, x, normed, routing.weights);
   },
 };
+
+/** x + the weighted sum of the experts that `products` chooses for each row of `normed`. */
+export function sumOfChosen(
+  { scope: { context } }: Blocks,
+  products: ExpertProducts,
+  x: Tensor,
+  normed: Tensor,
+  weights: Tensor,
+): Tensor {
+  const [width, tokens] = normed.shape;
+  const down = expertNetwork(context, products, context.reshape3d(normed, width, 1, tokens));
+  return context.add(context.reshape2d(context.outerProduct(down, weights), width, tokens), x);
+}

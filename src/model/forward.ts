@@ -1,3 +1,4 @@
+import type { ExpertCache } from "../experts/cache.ts";
 import { GraphAllocator } from "../ggml/allocator.ts";
 import type { Backend } from "../ggml/backend.ts";
 import { Context } from "../ggml/context.ts";
@@ -17,6 +18,8 @@ export interface Runtime {
   readonly family: Family;
   readonly weights: ModelWeights;
   readonly kv: KvTensors;
+  /** Where the experts are, when they are not among the weights. */
+  readonly experts?: ExpertCache;
 }
 
 /** Graph tensors of one layer without experts, and of each sequence's attention in it. */
@@ -43,7 +46,7 @@ export interface Step {
 
 /** Whether a step of this shape runs as one graph that can be kept. */
 export function isWhole(runtime: Runtime, shape: StepShape): boolean {
-  return !runsApart(runtime.weights.layout.hyperparameters, tokenCount(shape));
+  return !runtime.experts && !runsApart(runtime.weights.layout.hyperparameters, tokenCount(shape));
 }
 
 /** One graph for the whole model, built once and run as often as steps have its shape. */
@@ -115,10 +118,11 @@ export class LayerwiseRunner {
     this.#room = layerRoom * 2 + limits.maxSequences * sequenceRoom + expertTensorRoom(h, limits.maxTokens);
     this.#context = new Context(backend.native, { tensors: this.#room, graphNodes: this.#room });
     this.#allocator = new GraphAllocator(backend.native, backend.hostBufferType);
-    this.#experts = new ExpertsApart(backend, h, limits.maxTokens, async (blocks) => {
+    const runScope = async (blocks: Blocks) => {
       if (!(await this.#compute(blocks.scope))) throw new StepDropped();
       blocks.scope = this.#open();
-    });
+    };
+    this.#experts = new ExpertsApart(backend, h, limits.maxTokens, runScope, runtime.experts);
   }
 
   step(shape: StepShape): Step {
@@ -131,11 +135,13 @@ export class LayerwiseRunner {
         const blocks = blocksFor(runtime, shape, memory, this.#experts, this.#open());
         try {
           logits = await assemble(runtime, blocks);
+          return await this.#compute(blocks.scope);
         } catch (error) {
           if (error instanceof StepDropped) return false;
           throw error;
+        } finally {
+          this.#experts.finish();
         }
-        return this.#compute(blocks.scope);
       },
       logits: () => logits!.floats(),
       dispose: () => memory.dispose(),

@@ -4,6 +4,7 @@ import { tensorAlignment } from "../ggml/buffer.ts";
 import { canRepack } from "../ggml/repack.ts";
 import type { TensorType } from "../ggml/types.ts";
 import type { GgufFile, GgufTensor } from "../gguf/read.ts";
+import { expertWeights } from "./expert-network.ts";
 import type { Family, TensorSpec } from "./family.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 
@@ -18,8 +19,10 @@ export interface Placed {
    * copied as it is, next to its neighbours.
    */
   readonly layout: "mapped" | "repacked" | "joined";
-  /** Byte at which it begins in the buffer of its layout; 0 when mapped. */
+  /** Byte at which it begins in the buffer of its layout; 0 when mapped, and in slots. */
   readonly offset: number;
+  /** Kept expert by expert in the slots of a cache, in this layout; has no place of its own. */
+  readonly inSlots: boolean;
 }
 
 /** Where every weight of a model goes, before anything is loaded. Bytes. */
@@ -43,11 +46,17 @@ const smallJoinBytes = 2 ** 20;
  * Finds every tensor that the family expects, checks its shape, and decides its layout: matrices for which this
  * processor has repacked kernels are copied into that layout, matrices over the same input joined there; all else
  * is used in place in the mapped file.
+ * @param options.expertsInSlots the experts take no memory here: a cache has some of them
  * @throws StowageError model_tensor_missing, model_tensor_shape, model_tensor_type, model_tensor_unknown
  */
-export function planWeights(file: GgufFile, family: Family, backend: Backend): WeightLayout {
+export function planWeights(
+  file: GgufFile,
+  family: Family,
+  backend: Backend,
+  options: { expertsInSlots: boolean } = { expertsInSlots: false },
+): WeightLayout {
   const hyperparameters = family.read(file.metadata);
-  const planner = new Planner(file, backend);
+  const planner = new Planner(file, backend, options.expertsInSlots ? expertWeights : []);
   const layers = Array.from({ length: hyperparameters.layers }, (_, layer) =>
     planner.place(`blk.${layer}.`, family.layerTensors(hyperparameters)),
   );
@@ -89,9 +98,13 @@ class Planner {
   readonly #repackable = new Map<string, boolean>();
   readonly #mapped = new Set<GgufTensor>();
 
-  constructor(file: GgufFile, backend: Backend) {
+  readonly #inSlots: readonly string[];
+
+  /** @param inSlots names of weights that take no memory here */
+  constructor(file: GgufFile, backend: Backend, inSlots: readonly string[]) {
     this.#file = file;
     this.#backend = backend;
+    this.#inSlots = inSlots;
   }
 
   place(prefix: string, specs: readonly TensorSpec[]): Map<string, Placed> {
@@ -160,7 +173,9 @@ class Planner {
     const shape = group.length === 1 ? first.spec.shape : experts ? [k, rows, experts] : [k, rows];
     const { type } = first.tensor;
     const layout = this.#canRepack(first) ? "repacked" : group.length > 1 ? "joined" : "mapped";
-    const placed = { parts, type, shape, bytes, layout } as const;
+    const inSlots = this.#inSlots.includes(first.spec.name);
+    const placed = { parts, type, shape, bytes, layout, inSlots } as const;
+    if (inSlots) return { ...placed, offset: 0 };
     if (layout === "mapped") {
       // Tied embeddings are one tensor of the file in two roles.
       if (!this.#mapped.has(first.tensor)) this.mappedBytes += bytes;

@@ -42,6 +42,11 @@ export class LayerWeights {
     return weight;
   }
 
+  /** Whether both lie in one tensor. */
+  joined(one: string, other: string): boolean {
+    return this.weight(one).tensor === this.weight(other).tensor;
+  }
+
   /** A weight that is never joined. */
   tensor(name: string): Tensor {
     return this.weight(name).tensor;
@@ -152,6 +157,7 @@ class Placement {
   mapped(entries: ReadonlyMap<string, Placed>): LayerWeights {
     const weights = new Map<string, Weight>();
     for (const [name, entry] of entries) {
+      if (entry.inSlots) continue;
       const part = partOf(entry, name);
       weights.set(name, { tensor: this.#mappedTensor(part), firstRow: 0, rows: rowsOf(part) });
     }
@@ -162,6 +168,7 @@ class Placement {
   converted(entries: ReadonlyMap<string, Placed>): LayerWeights {
     const weights = new Map<string, Weight>();
     for (const [name, entry] of entries) {
+      if (entry.inSlots) continue;
       const part = partOf(entry, name);
       const before = entry.parts.slice(0, entry.parts.indexOf(part));
       const firstRow = before.reduce((sum, other) => sum + rowsOf(other), 0);
@@ -173,8 +180,8 @@ class Placement {
   /** What converting these entries takes. A joined expert is its parts one after the other: one matrix each. */
   jobs(entries: ReadonlyMap<string, Placed>): ConversionJob[] {
     const jobs: ConversionJob[] = [];
-    for (const { layout, parts, shape, offset } of new Set(entries.values())) {
-      if (layout === "mapped") continue;
+    for (const { layout, parts, shape, offset, inSlots } of new Set(entries.values())) {
+      if (layout === "mapped" || inSlots) continue;
       const experts = shape[2] ?? 1;
       let place = offset;
       for (let expert = 0; expert < experts; expert++) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import fc from "fast-check";
-import { groupByExpert } from "./experts-apart.ts";
+import { groupByExpert } from "./expert-groups.ts";
 
 /** A ranking of all experts for each of some tokens, and how many of them are used. */
 const routings = fc

@@ -1,0 +1,23 @@
+import { type EvictionPolicy, type ExpertId, least, type Moment } from "./policy.ts";
+
+/** Least recently used: the expert whose last use is longest ago leaves. */
+export class LeastRecentlyUsed implements EvictionPolicy {
+  readonly name = "lru";
+  readonly #lastUsed = new Map<ExpertId, number>();
+
+  used(expert: ExpertId, { tick }: Moment): void {
+    this.#lastUsed.set(expert, tick);
+  }
+
+  entered(expert: ExpertId, { tick }: Moment): void {
+    this.#lastUsed.set(expert, tick);
+  }
+
+  left(expert: ExpertId): void {
+    this.#lastUsed.delete(expert);
+  }
+
+  victim(candidates: readonly ExpertId[]): ExpertId {
+    return least(candidates, (expert) => this.#lastUsed.get(expert) ?? 0);
+  }
+}
