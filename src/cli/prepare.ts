@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { StowageError } from "../errors.ts";
 import { type Prepared, prepare } from "../experts/prepare.ts";
+import { preparedPath } from "../experts/prepared-file.ts";
 import { Backend } from "../ggml/backend.ts";
 import { loadNative } from "../ggml/library.ts";
 import { requireArchitecture } from "../gguf/metadata.ts";
@@ -70,7 +71,7 @@ async function prepareModel(path: string, { force = false, threads, json }: Flag
     progress?.finish();
     if (error !== abort.signal.reason) throw error;
     const interrupted = {
-      path: `${path}.experts`,
+      path: preparedPath(path),
       done: formatBytes(done.bytes),
       total: formatBytes(done.total),
     };

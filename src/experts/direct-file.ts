@@ -31,7 +31,8 @@ export class DirectFile {
   readonly #options: DirectFileOptions;
   #handle: ReadHandle;
   #direct: boolean;
-  #stamp = "";
+  /** Size and time of the last change when it was opened: another after something has written into the file. */
+  stamp = "";
   #reopened: Promise<void> | undefined;
   /** Handles that reads may still use. */
   readonly #old: ReadHandle[] = [];
@@ -54,7 +55,7 @@ export class DirectFile {
     }
     const file = new DirectFile(path, handle, refusal === undefined, options);
     try {
-      file.#stamp = await stampOf(handle);
+      file.stamp = await stampOf(handle);
     } catch (error) {
       await handle.close();
       throw error;
@@ -93,7 +94,7 @@ export class DirectFile {
 
   /** Whether something wrote into the file, or cut it, since it was opened. */
   async changed(): Promise<boolean> {
-    return this.#track(stampOf(this.#handle).then((stamp) => stamp !== this.#stamp));
+    return this.#track(stampOf(this.#handle).then((stamp) => stamp !== this.stamp));
   }
 
   /** Waits for the reads that run. */

@@ -31,23 +31,25 @@ export class PartFile {
 
   /**
    * Opens the part of an earlier run where it is of the same file, else starts an empty one.
+   * @param options.source a mark of the model's files as they are now: records of an earlier state are not taken over
    * @param options.fresh start an empty one anyhow
    * @throws StowageError prepare_space, prepare_failed
    */
-  static async open(format: PreparedFormat, options: { fresh?: boolean } = {}): Promise<PartFile> {
+  static async open(format: PreparedFormat, options: { source: number; fresh?: boolean }): Promise<PartFile> {
     const path = partPath(format);
+    const empty = encodeHeader(format, options);
     const { O_RDWR, O_CREAT, O_NONBLOCK } = constants;
     const handle = await system(format, open(path, O_RDWR | O_CREAT | O_NONBLOCK, 0o666));
     let part: PartFile | undefined;
     try {
-      const earlier = options.fresh ? undefined : await system(format, readTable(handle, format));
+      const earlier = options.fresh ? undefined : await system(format, readTable(handle, format, empty));
       const table = earlier ?? new Uint32Array(format.layout.layers * format.layout.experts);
       part = new PartFile(format, handle, table);
       // Asked beforehand, so that an hour's work does not end at a full disk.
       const needed = format.fileBytes - (await takenBytes(handle));
       const free = await part.#system(freeBytes(path));
       if (needed > free) throw noSpace(format, needed, free, part.written > 0);
-      if (!earlier) await part.#system(start(handle, format));
+      if (!earlier) await part.#system(start(handle, format, empty));
       return part;
     } catch (error) {
       await (part ?? handle).close();
@@ -97,7 +99,7 @@ export class PartFile {
     const { path, tableOffset } = this.#format;
     // A record may have had the sum 0, or one that was found wrong: the whole table once more.
     await this.#system(writeAll(this.#handle, encodeTable(this.#table), tableOffset));
-    await this.#system(writeAll(this.#handle, encodeHeader(this.#format, this.#table), 0));
+    await this.#system(writeAll(this.#handle, encodeHeader(this.#format, { table: this.#table }), 0));
     await this.#system(this.#handle.sync());
     await this.#system(rename(partPath(this.#format), path));
     this.#renamed = true;
@@ -120,26 +122,29 @@ export class PartFile {
   }
 
   #system<T>(work: Promise<T>): Promise<T> {
-    return system(this.#format, work, this.written > 0);
+    return system(this.#format, work, () => this.written > 0);
   }
 }
 
 /** The table of a part that has the very header of this file; undefined when there is nothing to go on from. */
-async function readTable(handle: FileHandle, format: PreparedFormat): Promise<Uint32Array | undefined> {
+async function readTable(
+  handle: FileHandle,
+  format: PreparedFormat,
+  header: Buffer,
+): Promise<Uint32Array | undefined> {
   if (!(await handle.stat()).isFile()) throw new Error("it is not a regular file");
   const start = new Uint8Array(format.recordsOffset);
   if ((await readAll(handle, start, 0)) < start.length) return undefined;
-  const header = encodeHeader(format);
   if (!header.equals(start.subarray(0, header.length))) return undefined;
   await handle.truncate(format.fileBytes);
   return decodeTable(start, format);
 }
 
 /** An empty file of its full size, without any record. */
-async function start(handle: FileHandle, format: PreparedFormat): Promise<void> {
+async function start(handle: FileHandle, { fileBytes }: PreparedFormat, header: Buffer): Promise<void> {
   await handle.truncate(0);
-  await writeAll(handle, encodeHeader(format), 0);
-  await handle.truncate(format.fileBytes);
+  await writeAll(handle, header, 0);
+  await handle.truncate(fileBytes);
 }
 
 async function readAll(handle: FileHandle, target: Uint8Array, position: number): Promise<number> {
@@ -195,7 +200,7 @@ function sayKept(format: PreparedFormat, kept: boolean): string {
     : "Nothing of it is kept.";
 }
 
-async function system<T>(format: PreparedFormat, work: Promise<T>, kept = false): Promise<T> {
+async function system<T>(format: PreparedFormat, work: Promise<T>, kept = () => false): Promise<T> {
   try {
     return await work;
   } catch (error) {
@@ -207,10 +212,10 @@ async function system<T>(format: PreparedFormat, work: Promise<T>, kept = false)
         () => 0,
       );
       const free = await freeBytes(format.path).catch(() => 0);
-      throw noSpace(format, format.fileBytes - taken, free, kept, error);
+      throw noSpace(format, format.fileBytes - taken, free, kept(), error);
     }
     const reason = error instanceof Error ? error.message : String(error);
-    const details = { path: format.path, reason, kept: sayKept(format, kept) };
+    const details = { path: format.path, reason, kept: sayKept(format, kept()) };
     throw new StowageError("prepare_failed", details, { cause: error });
   }
 }

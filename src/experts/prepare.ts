@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { crc32 } from "node:zlib";
 import { StowageError } from "../errors.ts";
 import { AlignedMemory } from "../ggml/aligned.ts";
 import type { Backend } from "../ggml/backend.ts";
@@ -58,7 +59,8 @@ export async function prepare(
   if (!options.force && (await isPrepared(format))) return { path, bytes, records, written: 0 };
   const shards = await openShards(file);
   try {
-    const part = await PartFile.open(format, { fresh: options.force ?? false });
+    const source = crc32(shards.map(({ stamp }) => stamp).join());
+    const part = await PartFile.open(format, { source, fresh: options.force ?? false });
     try {
       const written = await writeRecords(format, shards, backend, part, options);
       await checkModel(file, format, shards, part);

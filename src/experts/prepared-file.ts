@@ -2,7 +2,7 @@
  * The prepared file: the records of a model's experts, beside the model. Little-endian.
  *
  * - byte 0: magic, 8 bytes; then 32-bit numbers: version, bytes of the description, 1 once the file is complete, CRC-32
- *   of the table, CRC-32 of all before and of the description, 0;
+ *   of the table, CRC-32 of all before and of the description, and while it is incomplete a mark of the model's files;
  * - byte 32: the description, JSON: which model, which layout, which records;
  * - at the next multiple of 4096, the table: a CRC-32 a record;
  * - at the next multiple of 4096, the records, by layer, then by expert.
@@ -20,7 +20,7 @@ import { allRecordBytes, classOf, type ExpertLayout, recordAlignment } from "./l
 const magic = Buffer.from("STOWEXP\n");
 const version = 1;
 const descriptionOffset = 32;
-const fields = { version: 8, description: 12, complete: 16, table: 20, header: 24 } as const;
+const fields = { version: 8, description: 12, complete: 16, table: 20, header: 24, source: 28 } as const;
 
 /** What the prepared file of a model has to be. */
 export interface PreparedFormat {
@@ -35,9 +35,9 @@ export interface PreparedFormat {
   readonly layerOffsets: readonly number[];
 }
 
-/** Where the prepared file of a model is: beside its first file. */
-export function preparedPath(file: GgufFile): string {
-  return `${file.path}.experts`;
+/** Where the prepared file of a model is: beside it. @param model its path, or that of its first part */
+export function preparedPath(model: string): string {
+  return `${model}.experts`;
 }
 
 /**
@@ -48,7 +48,7 @@ export async function preparedFormat(
   file: GgufFile,
   layout: ExpertLayout,
   backend: Backend,
-  path = preparedPath(file),
+  path = preparedPath(file.path),
 ): Promise<PreparedFormat> {
   const { layers, experts, classes, layerClass } = layout;
   const facts: Record<Subject, unknown> = {
@@ -86,8 +86,14 @@ export function recordOffset(
   return layerOffsets[layer]! + expert * classOf(layout, layer).recordBytes;
 }
 
-/** All that comes before the table. @param table given once the file is complete */
-export function encodeHeader({ description, tableOffset }: PreparedFormat, table?: Uint32Array): Buffer {
+/**
+ * All that comes before the table.
+ * @param state the table of a complete file; or a mark of the model's files as an incomplete one has met them
+ */
+export function encodeHeader(
+  { description, tableOffset }: PreparedFormat,
+  { table, source = 0 }: { table?: Uint32Array; source?: number },
+): Buffer {
   const header = Buffer.alloc(tableOffset);
   magic.copy(header);
   header.writeUInt32LE(version, fields.version);
@@ -95,6 +101,7 @@ export function encodeHeader({ description, tableOffset }: PreparedFormat, table
   header.writeUInt32LE(table ? 1 : 0, fields.complete);
   header.writeUInt32LE(table ? crc32(encodeTable(table)) : 0, fields.table);
   header.writeUInt32LE(headerSum(header, description), fields.header);
+  header.writeUInt32LE(source, fields.source);
   description.copy(header, descriptionOffset);
   return header;
 }
