@@ -78,13 +78,15 @@ export class DirectFile {
   }
 
   /**
-   * Reads from `position` on until `target` is full or the file ends. Several reads may run at once.
+   * Reads from `position` on until there are `least` bytes in `target` or the file ends. Several reads may run at once.
    * @param target address and length at multiples of 4096, as `position`: unbuffered reads ask for it
+   * @param least default: all of `target`
    * @returns how many bytes were read
    * @throws StowageError native_disposed after close; else what the system throws
    */
-  read(target: Uint8Array<ArrayBuffer>, position: number): Promise<number> {
-    return this.#track(this.#fill(target, position));
+  async read(target: Uint8Array<ArrayBuffer>, position: number, least = target.length): Promise<number> {
+    if (this.#closed) throw new StowageError("native_disposed", { what: `The file ${this.path}` });
+    return this.#track(this.#fill(target, position, least));
   }
 
   /** Bytes of the file now. */
@@ -112,10 +114,9 @@ export class DirectFile {
     return work;
   }
 
-  async #fill(target: Uint8Array<ArrayBuffer>, position: number): Promise<number> {
+  async #fill(target: Uint8Array<ArrayBuffer>, position: number, least: number): Promise<number> {
     let filled = 0;
-    while (filled < target.length) {
-      if (this.#closed) throw new StowageError("native_disposed", { what: `The file ${this.path}` });
+    while (filled < least) {
       // An unbuffered read that stopped between two blocks goes on from the start of the block.
       const from = this.#direct ? filled - (filled % recordAlignment) : filled;
       const end = from + (await this.#readOnce(target, from, position + from));
@@ -176,7 +177,7 @@ export async function readForExpert(
   let found: number;
   let size: number | undefined;
   try {
-    found = await file.read(target, position);
+    found = await file.read(target, position, least);
     if (found < least) size = await file.size();
   } catch (error) {
     if (error instanceof StowageError) throw error;
