@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { StowageError } from "../errors.ts";
+import { allRecordBytes } from "../experts/layout.ts";
 import { type Prepared, prepare } from "../experts/prepare.ts";
 import { preparedPath } from "../experts/prepared-file.ts";
 import { Backend } from "../ggml/backend.ts";
@@ -44,7 +45,7 @@ async function prepareModel(path: string, { force = false, threads, json }: Flag
   const started = performance.now();
   const abort = new AbortController();
   const interrupts = new Interrupts(() => abort.abort());
-  const done = { bytes: 0, total: 0 };
+  let [done, total] = [0, 0];
   let progress: Progress | undefined;
   const backend = new Backend(loadNative(), { threads });
   try {
@@ -52,13 +53,14 @@ async function prepareModel(path: string, { force = false, threads, json }: Flag
     const family = familyOf(requireArchitecture(file.metadata));
     const layout = planExpertRecords(planWeights(file, family, backend));
     if (!layout) throw new StowageError("prepare_dense", { path });
+    total = allRecordBytes(layout);
     const prepared = await prepare(file, layout, backend, {
       force,
       signal: abort.signal,
-      progress: (bytes, total) => {
+      progress: (bytes) => {
         progress ??= new Progress({ label: `Preparing ${path}`, total, unit: "bytes" });
         progress.update(bytes);
-        Object.assign(done, { bytes, total });
+        done = bytes;
       },
     });
     progress?.finish();
@@ -72,8 +74,8 @@ async function prepareModel(path: string, { force = false, threads, json }: Flag
     if (error !== abort.signal.reason) throw error;
     const interrupted = {
       path: preparedPath(path),
-      done: formatBytes(done.bytes),
-      total: formatBytes(done.total),
+      done: formatBytes(done),
+      total: formatBytes(total),
     };
     process.stderr.write(formatError(new StowageError("prepare_interrupted", interrupted)));
     process.exitCode = interruptedCode;
