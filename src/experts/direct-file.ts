@@ -31,8 +31,7 @@ export class DirectFile {
   readonly #options: DirectFileOptions;
   #handle: ReadHandle;
   #direct: boolean;
-  /** Size and time of the last change when it was opened: another after something has written into the file. */
-  stamp = "";
+  #stamp = "";
   #reopened: Promise<void> | undefined;
   /** Handles that reads may still use. */
   readonly #old: ReadHandle[] = [];
@@ -55,7 +54,7 @@ export class DirectFile {
     }
     const file = new DirectFile(path, handle, refusal === undefined, options);
     try {
-      file.stamp = await stampOf(handle);
+      file.#stamp = await stampOf(handle);
     } catch (error) {
       await handle.close();
       throw error;
@@ -77,6 +76,11 @@ export class DirectFile {
     return this.#direct;
   }
 
+  /** Size and time of the last change when it was opened: others once something has written into the file. */
+  get stamp(): string {
+    return this.#stamp;
+  }
+
   /**
    * Reads from `position` on until there are `least` bytes in `target` or the file ends. Several reads may run at once.
    * @param target address and length at multiples of 4096, as `position`: unbuffered reads ask for it
@@ -96,7 +100,7 @@ export class DirectFile {
 
   /** Whether something wrote into the file, or cut it, since it was opened. */
   async changed(): Promise<boolean> {
-    return this.#track(stampOf(this.#handle).then((stamp) => stamp !== this.stamp));
+    return this.#track(stampOf(this.#handle).then((stamp) => stamp !== this.#stamp));
   }
 
   /** Waits for the reads that run. */

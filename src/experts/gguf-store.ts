@@ -95,7 +95,8 @@ export class GgufStore implements ExpertStore {
       this.#give(converter);
     }
     // A model file has no sums: what was written into it since is not told from what was there.
-    for (const file of this.#files) await checkUnchanged(file);
+    const shards = new Set(this.#layout.sources[layer]!.flat().map(({ shard }) => shard));
+    await Promise.all(Array.from(shards, (shard) => checkUnchanged(this.#files[shard]!)));
     this.counters.reads++;
   }
 
