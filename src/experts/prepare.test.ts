@@ -200,6 +200,12 @@ describe("prepare", () => {
     });
   });
 
+  it("may run twice at once", async () => {
+    await Promise.all([run(), run()]);
+    assert.ok(readFileSync(target).equals(whole));
+    assert.equal(existsSync(part), false);
+  });
+
   it("says so when the folder cannot be written to, or a folder has the name", async () => {
     const nowhere = join(folder, "nowhere", "x.experts");
     await assert.rejects(run({ path: nowhere }), hasCode("prepare_failed"));

@@ -64,7 +64,12 @@ export async function prepare(
     try {
       const written = await writeRecords(format, shards, backend, part, options);
       await checkModel(file, format, shards, part);
-      await part.finish();
+      try {
+        await part.finish();
+      } catch (error) {
+        // Of two runs at once, which write the same bytes, the other may have given the file its name.
+        if (!(await isPrepared(format))) throw error;
+      }
       return { path, bytes, records, written };
     } finally {
       await part.close();

@@ -28,8 +28,13 @@ export function crc32(bytes: Uint8Array): Promise<number> {
   const native = nativeCrc32();
   if (!native) return Promise.resolve(crc32OnLoop(bytes));
   return new Promise((resolve, reject) => {
-    native.async(0, bytes, bytes.length, (error: unknown, value: number | bigint) =>
-      error ? reject(error) : resolve(Number(value)),
-    );
+    try {
+      native.async(0, bytes, bytes.length, (error: unknown, value: number | bigint) =>
+        error ? reject(error) : resolve(Number(value)),
+      );
+    } catch {
+      // koffi has a limit of calls that run at once (256).
+      resolve(crc32OnLoop(bytes));
+    }
   });
 }
