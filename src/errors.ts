@@ -292,6 +292,75 @@ const entries = {
     next: "Quantise the model with `stowage quantize`.",
   },
 
+  // Experts that are read from disk
+  expert_read_failed: {
+    status: 500,
+    message: "Expert {expert} of layer {layer} could not be read from {path}: {reason}.",
+    next: "Check the disk and that the file is still reachable; the read may be tried again.",
+  },
+  expert_file_truncated: {
+    status: 500,
+    message:
+      "Expert {expert} of layer {layer} takes the bytes {from} to {to} of {path}, which now has {size} bytes.",
+    next: "The file was cut after it was opened: put a whole one in its place, and load the model again.",
+  },
+  expert_record_damaged: {
+    status: 500,
+    message:
+      "The record of expert {expert} of layer {layer} in {path} is damaged: its CRC-32 is {found}, and was {expected} when it was written.",
+    next: "Write the file anew with `stowage prepare --force`; if it happens again, check the disk.",
+  },
+  expert_file_changed: {
+    status: 500,
+    message: "{path} was written to after its header was read.",
+    next: "Start again; put a new model in place by renaming it, never by writing into the old file.",
+  },
+  expert_reads_buffered: {
+    status: 500,
+    message: "{path} cannot be read past the page cache: {reason}.",
+    next: "It is read through the cache, which takes memory twice; a local file system such as ext4 or xfs avoids that.",
+  },
+  prepared_file_missing: {
+    status: 500,
+    message: "There is no prepared file {path}.",
+    next: "Experts are read from the model's own file and converted each time; `stowage prepare` does that once.",
+  },
+  prepared_file_unreadable: {
+    status: 500,
+    message: "The prepared file {path} cannot be read: {reason}.",
+    next: "Check that it is a regular file that this user may read, or write it anew with `stowage prepare --force`.",
+  },
+  prepared_file_stale: {
+    status: 500,
+    message: "The prepared file {path} is of no use here: {reason}.",
+    next: "Write it anew with `stowage prepare`.",
+  },
+  prepared_file_invalid: {
+    status: 500,
+    message: "The prepared file {path} is damaged: {field} is {value}; {limit}.",
+    next: "Write it anew with `stowage prepare`.",
+  },
+  prepare_dense: {
+    status: 400,
+    message: "{path} is a dense model: it has no experts that could be prepared.",
+    next: "Run it as it is; only mixtures of experts are prepared.",
+  },
+  prepare_space: {
+    status: 507,
+    message: "{path} was not written: {needed} more bytes are needed, and {free} are free on that disk.",
+    next: "Free {missing} bytes more and run it again. {kept}",
+  },
+  prepare_failed: {
+    status: 500,
+    message: "{path} was not written: {reason}.",
+    next: "Check the disk and the permissions of the folder, and run it again. {kept}",
+  },
+  prepare_interrupted: {
+    status: 500,
+    message: "{path} was not written: it was interrupted after {done} of {total}.",
+    next: "Run it again: it goes on from there.",
+  },
+
   // Sampling
   sampling_param: {
     status: 400,

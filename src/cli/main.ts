@@ -7,6 +7,11 @@ import { exitCodeOf, formatError } from "./failure.ts";
 const entries: readonly CommandEntry[] = [
   { name: "run", summary: "generate text with a model, in this terminal", load: () => import("./run.ts") },
   { name: "bench", summary: "measure this machine and this version", load: () => import("./bench.ts") },
+  {
+    name: "prepare",
+    summary: "write a model's experts as they are read best",
+    load: () => import("./prepare.ts"),
+  },
   { name: "quantize", summary: "write a model in a smaller type", load: () => import("./quantize.ts") },
   { name: "show", summary: "tell what a model file holds", load: () => import("./show.ts") },
   { name: "synth", summary: "write a model of random weights", load: () => import("./synth.ts") },
