@@ -105,7 +105,7 @@ const entries = {
   // Loading a model
   load_option: {
     status: 400,
-    message: "The option {option} is {value}; it has to be a whole number from 1 to {limit}.",
+    message: "The option {option} is {value}; it has to be {range}.",
     next: "Correct it, or leave it out to get its default.",
   },
   expert_memory: {

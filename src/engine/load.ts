@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { StowageError } from "../errors.ts";
+import type { ExpertCache } from "../experts/cache.ts";
 import { Backend } from "../ggml/backend.ts";
 import { loadNative } from "../ggml/library.ts";
 import { requireArchitecture } from "../gguf/metadata.ts";
@@ -8,15 +9,15 @@ import { KvTensors } from "../kv/tensors.ts";
 import { kvShape } from "../model/attention-shape.ts";
 import { familyOf } from "../model/families.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
-import { planWeights } from "../model/layout.ts";
 import { ModelWeights } from "../model/weights.ts";
 import { FirstComeFirstServed } from "../scheduler/policies/fcfs.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { Engine } from "./engine.ts";
+import { type ExpertOptions, openExperts, planExperts } from "./expert-memory.ts";
 import { checkBudget, type MemoryPlan, planMemory } from "./memory-plan.ts";
 
 /** How a model is loaded. Everything has a default that suits a laptop. */
-export interface LoadOptions {
+export interface LoadOptions extends ExpertOptions {
   /** Longest sequence, prompt and output together, tokens. Default: what the model was trained for, at most 4096. */
   readonly contextTokens?: number;
   /** Most sequences that run side by side. Default 8. */
@@ -39,6 +40,8 @@ export interface LoadedModel {
   readonly tokenizer: Tokenizer;
   readonly hyperparameters: Hyperparameters;
   readonly plan: MemoryPlan;
+  /** Where the experts are, when they have a budget that does not hold them all. */
+  readonly experts: ExpertCache | undefined;
   dispose(): Promise<void>;
 }
 
@@ -70,7 +73,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
   try {
     const threads = whole("threads", options.threads ?? availableParallelism(), 512);
     const backend = own(new Backend(loadNative(), { threads }));
-    const layout = planWeights(file, family, backend);
+    const { layout, slots } = planExperts(file, family, backend, options.expertMemory);
     const h = layout.hyperparameters;
     const contextTokens = whole(
       "contextTokens",
@@ -84,20 +87,22 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     };
     const kvDefault = Math.max(defaultContexts * contextTokens, limits.maxSequences * leastTokensASequence);
     const kvTokens = whole("kvTokens", options.kvTokens ?? kvDefault, 1 << 30);
-    const plan = planMemory(layout, limits, kvTokens);
+    const plan = planMemory(layout, limits, kvTokens, slots?.bytes ?? 0);
     if (options.memory !== undefined) checkBudget(plan, layout, options.memory);
 
     const weights = own(new ModelWeights(file, layout, backend));
     const kv = own(new KvTensors(backend, kvShape(h, plan.kvCells)));
     tokenizer = own(await vocabulary);
     options.signal?.throwIfAborted();
-    const runtime = { backend, family, weights, kv };
+    const experts = slots && (await openExperts(file, slots, backend, options));
+    const runtime = { backend, family, weights, kv, ...(experts && { experts }) };
     const engine = new Engine(runtime, tokenizer, new FirstComeFirstServed(), limits);
     const dispose = async () => {
       await engine.close();
+      await experts?.dispose();
       for (const resource of owned.splice(0).reverse()) resource.dispose();
     };
-    return { engine, tokenizer, hyperparameters: h, plan, dispose };
+    return { engine, tokenizer, hyperparameters: h, plan, experts, dispose };
   } catch (error) {
     if (!tokenizer) {
       await vocabulary.then(
@@ -112,5 +117,5 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
 
 function whole(option: string, value: number, high: number): number {
   if (Number.isInteger(value) && value >= 1 && value <= high) return value;
-  throw new StowageError("load_option", { option, value, limit: high });
+  throw new StowageError("load_option", { option, value, range: `a whole number from 1 to ${high}` });
 }

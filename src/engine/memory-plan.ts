@@ -17,6 +17,8 @@ export interface MemoryPlan {
   readonly mappedWeights: number;
   /** Weights copied into the layout of the fast kernels; until then they are used in the mapped file too. */
   readonly convertedWeights: number;
+  /** Slots for experts, where they do not all stay in memory; 0 otherwise. */
+  readonly experts: number;
   readonly kv: number;
   /** Activations of the largest step, and what outlives its graphs. */
   readonly compute: number;
@@ -28,12 +30,18 @@ export interface MemoryPlan {
 }
 
 /** Plans the memory of a model before any of it is taken. */
-export function planMemory(layout: WeightLayout, limits: EngineLimits, kvCells: number): MemoryPlan {
+export function planMemory(
+  layout: WeightLayout,
+  limits: EngineLimits,
+  kvCells: number,
+  experts: number,
+): MemoryPlan {
   const h = layout.hyperparameters;
   const cells = Math.ceil(kvCells / cellStep) * cellStep;
   const kinds = {
     mappedWeights: layout.mappedBytes,
     convertedWeights: layout.repackedBytes + layout.joinedBytes,
+    experts,
     kv: kvBytes(kvShape(h, cells)),
     compute: computeBytes(h, layout.vocabulary, limits),
     work: Math.ceil(limits.stepTokens * widest(h) * activationBytes),
@@ -60,7 +68,7 @@ export function checkBudget(plan: MemoryPlan, layout: WeightLayout, budget: numb
     needed: mebibytes(plan.total),
     budget: mebibytes(budget),
     over: mebibytesUp(plan.total - budget),
-    weights: mebibytes(plan.mappedWeights + plan.convertedWeights),
+    weights: mebibytes(plan.mappedWeights + plan.convertedWeights + plan.experts),
     kv: mebibytes(plan.kv),
     compute: mebibytes(plan.compute + plan.work),
     fits,
