@@ -15,6 +15,8 @@ export interface SequenceRequest {
   /** Most tokens to generate; by default what is left of the context. */
   readonly maxTokens?: number;
   readonly sampling?: SamplingParams;
+  /** Tokens that are taken instead of sampled ones, as long as they last: to run a given text. */
+  readonly forced?: ArrayLike<number>;
   /** Go on past the model's end-of-generation tokens. */
   readonly ignoreEnd?: boolean;
 }
@@ -61,6 +63,7 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
   finished = false;
   readonly #events = new Channel<SequenceEvent>();
   readonly #ignoreEnd: boolean;
+  readonly #forced: ArrayLike<number>;
   readonly #tokenizer: Tokenizer;
   readonly #sampling: ResolvedSampling;
   readonly #sampler: Sampler;
@@ -86,6 +89,7 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
     this.promptTokens = this.tokens.length;
     this.maxTokens = checkMaxTokens(request.maxTokens, contextTokens - this.promptTokens);
     this.#ignoreEnd = request.ignoreEnd ?? false;
+    this.#forced = checkTokens(request.forced ?? [], vocabulary);
     this.#tokenizer = tokenizer;
     this.#sampling = resolveSampling(request.sampling);
     this.#sampler = new Sampler(this.#sampling, vocabulary);
@@ -121,7 +125,8 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
    * @returns whether the sequence goes on
    */
   advance(logits: Float32Array): boolean {
-    const sampled = this.#sampler.sample(logits);
+    const forced = this.#forced[this.generatedTokens];
+    const sampled = forced === undefined ? this.#sampler.sample(logits) : { token: forced };
     this.#sampler.accept(sampled.token);
     this.tokens.push(sampled.token);
     if (!this.#ignoreEnd && this.#tokenizer.isEndOfGeneration(sampled.token)) {
@@ -176,7 +181,11 @@ function checkPrompt(prompt: ArrayLike<number>, vocabulary: number, contextToken
   if (prompt.length >= contextTokens) {
     throw new StowageError("request_too_long", { tokens: prompt.length, limit: contextTokens });
   }
-  return Array.from(prompt, (token) => {
+  return checkTokens(prompt, vocabulary);
+}
+
+function checkTokens(tokens: ArrayLike<number>, vocabulary: number): number[] {
+  return Array.from(tokens, (token) => {
     if (Number.isInteger(token) && token >= 0 && token < vocabulary) return token;
     throw new StowageError("token_invalid", { token, limit: vocabulary });
   });
