@@ -3,7 +3,12 @@ import { StowageError } from "../errors.ts";
 import { ExpertCache } from "../experts/cache.ts";
 import { allRecordBytes, type ExpertLayout } from "../experts/layout.ts";
 import { openExpertStore } from "../experts/open.ts";
-import { type EvictionName, evictionPolicy } from "../experts/policies/policies.ts";
+import {
+  type EvictionName,
+  evictionPolicy,
+  type PrefetchName,
+  prefetchPolicy,
+} from "../experts/policies/policies.ts";
 import { prepare } from "../experts/prepare.ts";
 import { ExpertSlots, slotCounts } from "../experts/slots.ts";
 import type { Backend } from "../ggml/backend.ts";
@@ -18,6 +23,8 @@ export interface ExpertOptions {
   readonly expertMemory?: number | string;
   /** Which expert leaves when another needs its place. Default `lru`. */
   readonly expertPolicy?: EvictionName;
+  /** Which experts are read before they are asked for. Default `next-gate`. */
+  readonly expertPrefetch?: PrefetchName;
   /**
    * What happens when there is no prepared file of the experts: it is made, which takes as much room as the experts
    * and some time once (`auto`), or experts are read from the model's own file, slower. Default `auto`.
@@ -88,7 +95,10 @@ export async function openExperts(
   try {
     const slots = new ExpertSlots(backend, records, counts);
     const policy = evictionPolicy(options.expertPolicy ?? "lru");
-    return new ExpertCache(store, slots, policy, { readsInFlight: readsInFlight() });
+    return new ExpertCache(store, slots, policy, {
+      readsInFlight: readsInFlight(),
+      prefetch: prefetchPolicy(options.expertPrefetch ?? "next-gate"),
+    });
   } catch (error) {
     await store.close();
     throw error;

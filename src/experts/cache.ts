@@ -1,6 +1,8 @@
 import type { ExpertLayout } from "./layout.ts";
 import { ExpertMetrics } from "./metrics.ts";
 import type { EvictionPolicy, ExpertId, Moment } from "./policies/policy.ts";
+import type { PrefetchPolicy } from "./policies/prefetch-policy.ts";
+import { Prefetcher } from "./prefetcher.ts";
 import { type QueuedRead, ReadQueue } from "./read-queue.ts";
 import type { ExpertSlots } from "./slots.ts";
 import type { ExpertStore } from "./store.ts";
@@ -31,6 +33,8 @@ export class ExpertCache {
   readonly layout: ExpertLayout;
   readonly slots: ExpertSlots;
   readonly metrics: ExpertMetrics;
+  /** Reads ahead of decode steps, if a policy says what. */
+  readonly prefetcher: Prefetcher | undefined;
   readonly #store: ExpertStore;
   readonly #policy: EvictionPolicy;
   readonly #queue: ReadQueue;
@@ -45,7 +49,7 @@ export class ExpertCache {
     store: ExpertStore,
     slots: ExpertSlots,
     policy: EvictionPolicy,
-    options: { readsInFlight: number },
+    options: { readsInFlight: number; prefetch?: PrefetchPolicy | undefined },
   ) {
     const { layout } = slots;
     this.layout = layout;
@@ -54,6 +58,7 @@ export class ExpertCache {
     this.#store = store;
     this.#policy = policy;
     this.#queue = new ReadQueue(options.readsInFlight);
+    this.prefetcher = options.prefetch && new Prefetcher(this, options.prefetch);
     this.#free = layout.classes.map((_, index) => {
       const count = slots.count(layout.layerClass.indexOf(index));
       return Array.from({ length: count }, (_, slot) => count - 1 - slot);

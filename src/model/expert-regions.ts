@@ -41,6 +41,13 @@ export class ExpertRegions {
     return routing.ranking.ints();
   }
 
+  /** Keeps another ranking of all experts, [experts, tokens]. @returns where it will be */
+  keepGuess({ graph }: Blocks["scope"], ranking: Tensor): Int32Array {
+    this.#buffer.placeAt(ranking, this.#regions.guess);
+    graph.expand(ranking);
+    return ranking.ints();
+  }
+
   /** x as it was before the experts, [width, tokens]. */
   residual(context: Context, tokens: number): Tensor {
     return this.#leaf(context, "F32", [this.#h.width, tokens], this.#regions.residual);
@@ -101,6 +108,7 @@ function regionsOf(h: Hyperparameters, tokens: number) {
     residual: region(h.width * tokens),
     normed: region(h.width * tokens),
     ranking: region(h.experts * tokens),
+    guess: region(h.experts * tokens),
     weights: region(pairs),
     order: region(pairs),
     places: region(pairs),

@@ -9,7 +9,7 @@ import { ExpertRegions } from "./expert-regions.ts";
 import { ExpertsInSlots } from "./experts-in-slots.ts";
 import { expertsTogether, sumOfChosen } from "./experts-together.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
-import type { LayerWeights } from "./weights.ts";
+import type { LayerWeights, ModelWeights } from "./weights.ts";
 
 /** Up to so many rows an expert, on average, experts run together: products of matrices gain nothing from fewer. */
 const mostRowsTogether = 4;
@@ -49,19 +49,20 @@ export class ExpertsApart implements ExpertPath {
   readonly #regions: ExpertRegions;
   readonly #runScope: RunScope;
   readonly #slots: ExpertsInSlots | undefined;
+  readonly #weights: ModelWeights;
 
-  /** @param cache where the experts are, when they are not among the weights */
+  /** @param runtime its `experts` are where the experts are, when they are not among the weights */
   constructor(
-    backend: Backend,
-    h: Hyperparameters,
+    runtime: { backend: Backend; weights: ModelWeights; experts?: ExpertCache },
     maxTokens: number,
     runScope: RunScope,
-    cache?: ExpertCache,
   ) {
-    this.#h = h;
-    this.#regions = new ExpertRegions(backend, h, maxTokens);
+    const { backend, weights, experts } = runtime;
+    this.#h = weights.layout.hyperparameters;
+    this.#weights = weights;
+    this.#regions = new ExpertRegions(backend, this.#h, maxTokens);
     this.#runScope = runScope;
-    this.#slots = cache && new ExpertsInSlots(cache);
+    this.#slots = experts && new ExpertsInSlots(experts);
   }
 
   async run(blocks: Blocks, weights: LayerWeights, x: Tensor, normed: Tensor, routing: Routing) {
@@ -71,12 +72,15 @@ export class ExpertsApart implements ExpertPath {
     if (!apart && !this.#slots) return expertsTogether.run(blocks, weights, x, normed, routing);
 
     const ranking = this.#regions.keep(blocks, x, normed, routing);
+    const guess = !apart && this.#slots?.usesNextGate ? this.#guess(blocks, x) : undefined;
     await this.#runScope(blocks);
     this.#slots?.letGo();
     const groups = groupByExpert(ranking, tokens, experts, expertsUsed);
     const chosen = chosenExperts(groups);
     const { layer } = blocks;
     if (!apart && this.#slots && (await this.#slots.hold(layer, chosen))) {
+      const nextGate = guess ? chosenExperts(groupByExpert(guess, tokens, experts, expertsUsed)) : [];
+      this.#slots.seen({ layer, chosen, nextGate });
       return this.#together(blocks, this.#slots, ranking, tokens);
     }
 
@@ -102,6 +106,16 @@ export class ExpertsApart implements ExpertPath {
       this.#slots.ahead(layer + 1);
     }
     return this.#sum(blocks, tokens);
+  }
+
+  /** What the next layer's router would choose for this layer's hidden state; there once the graph has run. */
+  #guess(blocks: Blocks, x: Tensor): Int32Array | undefined {
+    const next = this.#weights.layers[blocks.layer + 1];
+    if (!next) return undefined;
+    const { context } = blocks.scope;
+    const normed = blocks.norm(x, next.tensor("ffn_norm.weight"));
+    const scores = context.mulMat(next.tensor("ffn_gate_inp.weight"), normed);
+    return this.#regions.keepGuess(blocks.scope, context.argsort(scores));
   }
 
   /** The step is over: nothing is computed with what it held. */

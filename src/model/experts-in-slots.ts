@@ -1,5 +1,6 @@
 import type { ExpertCache } from "../experts/cache.ts";
 import { classOf } from "../experts/layout.ts";
+import type { LayerSeen } from "../experts/policies/prefetch-policy.ts";
 import type { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
 import type { ExpertProducts, ExpertWeight } from "./expert-network.ts";
@@ -22,6 +23,18 @@ export class ExpertsInSlots {
     await this.#cache.acquire(layer, experts);
     this.#held = { layer, experts };
     return true;
+  }
+
+  /** Whether the next router's choice is wanted. */
+  get usesNextGate(): boolean {
+    return this.#cache.prefetcher?.usesNextGate ?? false;
+  }
+
+  /** A decode step holds its experts of a layer: time to read ahead. */
+  seen(seen: LayerSeen): void {
+    const { prefetcher, layout } = this.#cache;
+    prefetcher?.seen(seen);
+    if (seen.layer === layout.layers - 1) prefetcher?.stepped();
   }
 
   letGo(): void {

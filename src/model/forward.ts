@@ -122,7 +122,7 @@ export class LayerwiseRunner {
       if (!(await this.#compute(blocks.scope))) throw new StepDropped();
       blocks.scope = this.#open();
     };
-    this.#experts = new ExpertsApart(backend, h, limits.maxTokens, runScope, runtime.experts);
+    this.#experts = new ExpertsApart(runtime, limits.maxTokens, runScope);
   }
 
   step(shape: StepShape): Step {

@@ -1,7 +1,9 @@
 import { LeastFrequentlyRecentlyUsed } from "./lfru.ts";
 import { LeastFrequentlyUsed } from "./lfu.ts";
 import { LeastRecentlyUsed } from "./lru.ts";
+import { NextGate } from "./next-gate.ts";
 import type { EvictionPolicy } from "./policy.ts";
+import type { PrefetchPolicy } from "./prefetch-policy.ts";
 
 const evictions = {
   lru: () => new LeastRecentlyUsed(),
@@ -16,4 +18,18 @@ export const evictionNames = Object.keys(evictions) as EvictionName[];
 /** A fresh policy of this name. */
 export function evictionPolicy(name: EvictionName): EvictionPolicy {
   return evictions[name]();
+}
+
+const prefetches = {
+  none: () => undefined,
+  "next-gate": () => new NextGate(),
+} as const satisfies Record<string, () => PrefetchPolicy | undefined>;
+
+export type PrefetchName = keyof typeof prefetches;
+
+export const prefetchNames = Object.keys(prefetches) as PrefetchName[];
+
+/** A fresh policy of this name; undefined for none. */
+export function prefetchPolicy(name: PrefetchName): PrefetchPolicy | undefined {
+  return prefetches[name]();
 }
