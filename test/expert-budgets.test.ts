@@ -1,0 +1,183 @@
+/** Whatever the budget and the policy: with the same steps, the numbers of a model whose experts come and go are the resident model's. */
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { type LoadedModel, type LoadOptions, loadEngine } from "../src/engine/load.ts";
+import { evictionNames, prefetchNames } from "../src/experts/policies/policies.ts";
+import { Random } from "../src/model/random.ts";
+import { type SyntheticModel, writeSyntheticModel } from "../src/model/synth.ts";
+import { samplePath, withoutSample } from "./sample-model.ts";
+
+const maxSequences = 8;
+const contextTokens = 256;
+const promptTokens = 40;
+const outputTokens = 24;
+
+const shape = {
+  architecture: "qwen3moe",
+  layers: 3,
+  width: 256,
+  heads: 4,
+  kvHeads: 2,
+  headWidth: 64,
+  feedForwardWidth: 512,
+  experts: 16,
+  expertsUsed: 2,
+  expertWidth: 256,
+  vocabulary: 512,
+  context: 256,
+  ropeBase: 10_000,
+  normEpsilon: 1e-5,
+  seed: 11,
+} as const;
+
+const files: readonly { name: string; model: SyntheticModel }[] = [
+  { name: "Q4_K with Q6_K down-projections", model: { ...shape, type: "Q4_K", downType: "Q6_K" } },
+  { name: "Q8_0", model: { ...shape, type: "Q8_0" } },
+  {
+    name: "F16, weights not normalised",
+    model: { ...shape, architecture: "olmoe", kvHeads: 4, type: "F16" },
+  },
+];
+
+/** What one run gives: the chosen tokens with their exact logits, and how its steps were made up. */
+interface Run {
+  readonly rows: readonly (readonly (readonly [number, number])[])[];
+  readonly steps: readonly (readonly [number, number])[];
+}
+
+async function load(path: string, options: LoadOptions): Promise<LoadedModel> {
+  const model = await loadEngine(path, { contextTokens, maxSequences, ...options });
+  await model.engine.settled;
+  return model;
+}
+
+/** Greedy outputs of prompts that are submitted together, the log probability of each token to the last bit. */
+async function run(
+  model: LoadedModel,
+  sequences: number,
+  { tokens = outputTokens, seed = sequences } = {},
+): Promise<Run> {
+  const { engine, tokenizer } = model;
+  const random = new Random(seed);
+  const all = Array.from({ length: sequences }, (_, index) =>
+    engine.submit({
+      prompt: Array.from({ length: promptTokens + index }, () => random.below(tokenizer.vocabularySize)),
+      maxTokens: tokens,
+      ignoreEnd: true,
+      sampling: { temperature: 0, logprobs: 1 },
+    }),
+  );
+  const before = engine.records.total;
+  const rows = await Promise.all(
+    all.map(async (sequence) => {
+      const row: [number, number][] = [];
+      for await (const event of sequence) if (event.type === "token") row.push([event.token, event.logprob!]);
+      return row;
+    }),
+  );
+  const made = engine.records.list().slice(-(engine.records.total - before));
+  engine.clearCache();
+  return { rows, steps: made.map(({ prefillTokens, decodeSequences }) => [prefillTokens, decodeSequences]) };
+}
+
+/** The smallest budget that works, from the error that refuses a smaller one. */
+async function leastBudget(path: string): Promise<string> {
+  const error = await loadEngine(path, { contextTokens, maxSequences, expertMemory: 1 }).then(
+    async (model) => {
+      await model.dispose();
+      throw new Error("a budget of one byte was accepted");
+    },
+    (reason) => reason,
+  );
+  assert.equal(error.code, "expert_memory");
+  return error.details.needed as string;
+}
+
+async function checkSame(path: string, reference: Map<number, Run>, options: LoadOptions): Promise<void> {
+  const model = await load(path, options);
+  try {
+    for (const [sequences, expected] of reference) {
+      const found = await run(model, sequences);
+      assert.deepEqual(found.steps, expected.steps, "the steps are made up alike");
+      assert.deepEqual(found.rows, expected.rows, `${sequences} sequences`);
+    }
+    if (model.experts) {
+      const { hits, misses } = model.experts.metrics.total;
+      assert.ok(misses > 0 && hits + misses > 0, "experts came from the store");
+    }
+  } finally {
+    await model.dispose();
+  }
+}
+
+function describeFile(name: string, skip: string | false, pathOf: () => string): void {
+  describe(`the same tokens and logits at every budget: ${name}`, { skip }, () => {
+    const reference = new Map<number, Run>();
+    before(async () => {
+      const model = await load(pathOf(), {});
+      for (const sequences of [1, 8]) reference.set(sequences, await run(model, sequences));
+      await model.dispose();
+    });
+    for (const share of ["100%", "75%", "50%", "25%"]) {
+      test(share, () => checkSame(pathOf(), reference, { expertMemory: share }));
+    }
+    test("the experts of one token, and not a byte less", async () => {
+      const mebibytes = Number(await leastBudget(pathOf()));
+      await checkSame(pathOf(), reference, { expertMemory: Math.ceil(mebibytes * 2 ** 20) });
+    });
+    for (const expertPolicy of evictionNames) {
+      for (const expertPrefetch of prefetchNames) {
+        test(`${expertPolicy}, prefetch ${expertPrefetch}`, () =>
+          checkSame(pathOf(), reference, { expertMemory: "40%", expertPolicy, expertPrefetch }));
+      }
+    }
+    test("from the model's own file, without a prepared one", async () => {
+      rmSync(`${pathOf()}.experts`, { force: true });
+      await checkSame(pathOf(), reference, { expertMemory: "50%", prepare: "never" });
+    });
+  });
+}
+
+describe("experts under a budget", () => {
+  let folder: string;
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "stowage-budgets-"));
+    for (const [index, { model }] of files.entries()) {
+      await writeSyntheticModel(join(folder, `${index}.gguf`), model);
+    }
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  for (const [index, { name }] of files.entries()) {
+    describeFile(name, false, () => join(folder, `${index}.gguf`));
+  }
+  describeFile("the sample model", withoutSample, () => {
+    const path = join(folder, "sample.gguf");
+    // Its prepared file is written beside the link.
+    if (withoutSample === false && !existsSync(path)) symlinkSync(samplePath, path);
+    return path;
+  });
+
+  test("10,000 decoded tokens, prefetches racing", { skip: withoutSample }, async () => {
+    const path = join(folder, "long.gguf");
+    symlinkSync(samplePath, path);
+    const tokens = 200;
+    const rounds = Math.ceil(10_000 / (tokens * maxSequences));
+    const resident = await load(path, {});
+    const offloaded = await load(path, { expertMemory: "25%", expertPolicy: "lfru" });
+    try {
+      for (let round = 0; round < rounds; round++) {
+        const options = { tokens, seed: 100 + round };
+        const expected = await run(resident, maxSequences, options);
+        assert.deepEqual(await run(offloaded, maxSequences, options), expected, `round ${round}`);
+      }
+      const { prefetchesUseful, late } = offloaded.experts!.metrics.total;
+      assert.ok(prefetchesUseful + late > 0, "experts were read ahead");
+    } finally {
+      await offloaded.dispose();
+      await resident.dispose();
+    }
+  });
+});
