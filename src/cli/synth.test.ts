@@ -29,6 +29,17 @@ describe("stowage synth", () => {
     assert.deepEqual(readdirSync(folder), ["one-layer.gguf"]);
   });
 
+  it("makes the routing as local as asked, and tells in the file", async () => {
+    const out = join(folder, "local.gguf");
+    const flags = ["--like", "olmoe-1b-7b", "--quant", "q4_0", "--layers", "1", "--locality", "51%"];
+    const { status, stdout, stderr } = stowage(["synth", ...flags, "--out", out, "--json"]);
+    assert.deepEqual([status, stderr], [0, ""]);
+    assert.equal(JSON.parse(stdout).locality, 0.51);
+    const { metadata } = await openGguf(out);
+    assert.equal(metadata.string("stowage.synth.locality"), "51%");
+    rmSync(out);
+  });
+
   it("names the model and the type in the file when it is not told a path", () => {
     const flags = ["--like", "olmoe-1b-7b", "--quant", "IQ4_NL", "--layers", "1"];
     const { status, stdout } = stowage(["synth", ...flags], folder);
@@ -42,6 +53,11 @@ describe("stowage synth", () => {
     [["--like", "olmoe-1b-7b", "--quant", "q9_0"], /It has to be a type such as/],
     [["--like", "olmoe-1b-7b", "--quant", "q4_0", "--layers", "0"], /a whole number from 1 on/],
     [["--like", "olmoe-1b-7b"], /--quant/],
+    [["--like", "olmoe-1b-7b", "--quant", "q4_0", "--locality", "0.5"], /"uniform", or a percentage/],
+    [
+      ["--like", "olmoe-1b-7b", "--quant", "q4_0", "--layers", "1", "--locality", "20%"],
+      /locality is 20%; .* from 32\.\d% to 9\d\.\d% for 8 of 64 experts/,
+    ],
     [["--like", "olmoe-1b-7b", "--quant", "i32"], /type I32: it is no float type/],
   ];
   for (const [flags, message] of refusals) {

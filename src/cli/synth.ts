@@ -1,9 +1,10 @@
 /** `stowage synth`: a model of random weights in the shape of a published one. */
 import { stat } from "node:fs/promises";
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import type { TensorType } from "../ggml/types.ts";
 import { publishedShapes } from "../model/published.ts";
 import { writeSyntheticModel } from "../model/synth.ts";
+import type { Locality } from "../model/synth-locality.ts";
 import { formatBytes } from "../workload/format.ts";
 import { tensorType, wholeNumber } from "./arguments.ts";
 import { Progress } from "./progress.ts";
@@ -13,6 +14,7 @@ interface Flags {
   readonly quant: TensorType;
   readonly layers?: number;
   readonly seed: number;
+  readonly locality?: Locality;
   readonly out?: string;
   readonly json?: boolean;
 }
@@ -41,12 +43,20 @@ export function register(command: Command): void {
         .argParser(wholeNumber(0))
         .default(1),
     )
+    .addOption(
+      command
+        .createOption(
+          "--locality <uniform|percent>",
+          "how far neighbouring tokens share experts: not at all, or the SRP(16) to reach, such as 51%",
+        )
+        .argParser(parseLocality),
+    )
     .option("--out <file>", "where to write (default: <model>-synthetic-<type>.gguf)")
     .option("--json", "print what was written as one JSON object")
     .action(synthesise);
 }
 
-async function synthesise({ like, quant, layers, seed, out, json }: Flags): Promise<void> {
+async function synthesise({ like, quant, layers, seed, locality, out, json }: Flags): Promise<void> {
   const shape = publishedShapes[like]!;
   const path = out ?? `${like}-synthetic-${quant.toLowerCase()}.gguf`;
   const started = performance.now();
@@ -56,6 +66,7 @@ async function synthesise({ like, quant, layers, seed, out, json }: Flags): Prom
     ...(layers !== undefined && { layers }),
     type: quant,
     seed,
+    ...(locality !== undefined && { locality }),
     progress: (written, total) => {
       progress ??= new Progress({ label: `Writing ${path}`, total, unit: "bytes" });
       progress.update(written);
@@ -64,9 +75,26 @@ async function synthesise({ like, quant, layers, seed, out, json }: Flags): Prom
   const { size } = await stat(path);
   const seconds = (performance.now() - started) / 1000;
   if (json) {
-    const made = { path, bytes: size, like, type: quant, layers: layers ?? shape.layers, seed, seconds };
+    const made = {
+      path,
+      bytes: size,
+      like,
+      type: quant,
+      layers: layers ?? shape.layers,
+      seed,
+      locality,
+      seconds,
+    };
     process.stdout.write(`${JSON.stringify(made)}\n`);
   } else {
     process.stdout.write(`wrote ${path}: ${formatBytes(size)} in ${seconds.toFixed(1)} s\n`);
   }
+}
+
+/** Which percentages can be met depends on the shape; it is checked there. */
+function parseLocality(text: string): Locality {
+  if (text === "uniform") return text;
+  const [, percent] = /^(\d+(?:\.\d+)?)%$/.exec(text) ?? [];
+  if (percent !== undefined) return Number(percent) / 100;
+  throw new InvalidArgumentError('It has to be "uniform", or a percentage such as 51%.');
 }

@@ -16,13 +16,14 @@ const chunkPieces = 1 << 15;
  * now and then.
  */
 export class SyntheticWeights {
+  /** Normally distributed, with variance 1. */
+  readonly values: Float32Array = new Float32Array(poolElements);
   readonly #random: Random;
-  readonly #values = new Float32Array(poolElements);
   readonly #pools = new Map<string, Uint8Array>();
 
   constructor(random: Random) {
     this.#random = random;
-    random.fillNormal(this.#values, 1);
+    random.fillNormal(this.values, 1);
   }
 
   /**
@@ -81,7 +82,7 @@ export class SyntheticWeights {
     let pool = this.#pools.get(key);
     if (pool) return pool;
     pool = new Uint8Array(rowBytes(type, poolElements));
-    const scaled = this.#values.map((value) => value * deviation);
+    const scaled = this.values.map((value) => value * deviation);
     await quantizeRows(type, scaled, pieceElements, pool);
     this.#pools.set(key, pool);
     return pool;

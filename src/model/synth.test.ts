@@ -43,6 +43,7 @@ const shapes: readonly SyntheticModel[] = [
   { ...tiny, architecture: "llama" },
   { ...tiny, architecture: "llama", experts: 0, expertsUsed: 0 },
   { ...tiny, architecture: "qwen3", experts: 0, expertsUsed: 0 },
+  { ...tiny, architecture: "olmoe", kvHeads: 4, locality: "uniform" },
 ];
 const types: readonly TensorType[] = ["F16", "Q8_0", "Q4_0", "Q4_K", "Q6_K"];
 
@@ -63,7 +64,7 @@ describe("writeSyntheticModel", () => {
   };
 
   for (const shape of shapes) {
-    const kind = shape.experts ? `${shape.experts} experts` : "dense";
+    const kind = shape.locality ?? (shape.experts ? `${shape.experts} experts` : "dense");
     it(`${shape.architecture}, ${kind}: every type agrees with libllama, and what follows depends on the token`, async () => {
       for (const type of types) {
         const path = await write({ ...shape, type });
@@ -86,7 +87,7 @@ describe("writeSyntheticModel", () => {
   }
 
   for (const shape of shapes.filter(({ experts }) => experts > 0)) {
-    it(`${shape.architecture}: routing uses all experts about equally, in every layer`, async () => {
+    it(`${shape.architecture}, ${shape.locality ?? "plain"}: routing uses all experts about equally, in every layer`, async () => {
       const model = { ...shape, layers: 6, experts: 16, expertsUsed: 2 };
       const own = await loadForTest(await write(model), tokens.length);
       const rankings = await rank(own.runtime, tokens);

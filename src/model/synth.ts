@@ -8,8 +8,10 @@ import { familyOf } from "./families.ts";
 import { fileTypes } from "./file-type.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 import { Random } from "./random.ts";
+import { calibrateShare, type Locality, localityMetadata, processFor } from "./synth-locality.ts";
 import { specialTokens, syntheticVocabulary } from "./synth-vocabulary.ts";
 import { SyntheticWeights } from "./synth-weights.ts";
+import { TopicalEmbeddings } from "./topical-embeddings.ts";
 
 /** The shape of a synthetic model. Widths are in elements. */
 export interface SyntheticShape {
@@ -43,6 +45,8 @@ export interface SyntheticModel extends SyntheticShape {
   readonly downType?: TensorType;
   /** Equal seeds give equal files. */
   readonly seed: number;
+  /** Makes the routing as local as this; see docs/synthetic-models.md. */
+  readonly locality?: Locality;
   /** Told now and then: bytes of weights written, and in all. */
   readonly progress?: (written: number, total: number) => void;
 }
@@ -51,6 +55,13 @@ export interface SyntheticModel extends SyntheticShape {
 const routerSpread = 2;
 const outputSpread = 3;
 const normSpread = 0.1;
+/**
+ * Of embeddings where the locality of the routing is given, else 1; the layers together add less than 1. At 2 what they add moves
+ * SRP(16) by a point or so, and still makes a look ahead of one layer err. At 64 a look ahead would never err,
+ * and logits would hardly show what the experts compute.
+ */
+const decidingSpread = 2;
+const embeddingsName = "token_embd.weight";
 
 /**
  * Writes a GGUF model of random weights, for tests and measurements of speed: it loads and runs like a real one of
@@ -70,14 +81,17 @@ export async function writeSyntheticModel(path: string, model: SyntheticModel): 
   const tensors = tensorsOf(model, h);
   for (const tensor of tensors) checkTensor(tensor);
 
-  const weights = new SyntheticWeights(new Random(model.seed));
+  const random = new Random(model.seed);
+  const weights = new SyntheticWeights(random);
+  const local = await drawLocalRouting(model, h, tensors, weights, random);
+  if (local) metadata.push(...local.metadata);
   const total = tensors.reduce((sum, { type, shape }) => sum + rowBytes(type, product(shape)), 0);
   let written = 0;
   const report = (bytes: number) => {
     written += bytes;
     model.progress?.(written, total);
   };
-  await writeGguf(path, { metadata, tensors, data: (tensor) => dataOf(tensor, weights, report) });
+  await writeGguf(path, { metadata, tensors, data: (tensor) => dataOf(tensor, weights, local, report) });
 }
 
 interface SyntheticTensor extends TensorToWrite {
@@ -87,6 +101,39 @@ interface SyntheticTensor extends TensorToWrite {
   readonly zeros: number;
   /** Whether a vector has random signs. */
   readonly signed: boolean;
+}
+
+/** What decides the routing, where it is drawn and calibrated before the file is begun. */
+interface LocalRouting {
+  readonly metadata: readonly [string, GgufValue][];
+  /** By the names of their tensors. */
+  readonly routers: ReadonlyMap<string, Uint8Array>;
+  /** Data of the matrix of embeddings. */
+  embeddings(): AsyncIterable<Uint8Array>;
+}
+
+async function drawLocalRouting(
+  { locality, seed, type, vocabulary }: SyntheticModel,
+  h: Hyperparameters,
+  tensors: readonly SyntheticTensor[],
+  weights: SyntheticWeights,
+  random: Random,
+): Promise<LocalRouting | undefined> {
+  if (locality === undefined) return undefined;
+  const routers = new Map(
+    tensors
+      .filter(({ use }) => use === "router")
+      .map(({ name, shape, deviation }) => [name, weights.router(product(shape), deviation)]),
+  );
+  const topics = processFor(locality, vocabulary);
+  const embeddings = new TopicalEmbeddings(random, weights.values, h.width, topics);
+  const floats = [...routers.values()].map((bytes) => new Float32Array(bytes.buffer));
+  const share = await calibrateShare(h, floats, embeddings, topics, locality, seed);
+  return {
+    metadata: localityMetadata(locality, topics, share, seed),
+    routers,
+    embeddings: () => embeddings.matrix(type, share, decidingSpread),
+  };
 }
 
 function metadataOf(model: SyntheticModel): [string, GgufValue][] {
@@ -126,7 +173,7 @@ function tensorsOf(model: SyntheticModel, h: Hyperparameters): SyntheticTensor[]
   const { width } = h;
   const plain = { zeros: 0, signed: false } as const;
   const tensors: SyntheticTensor[] = [
-    { name: "token_embd.weight", type, shape: [width, vocabulary], use: "matrix", deviation: 1, ...plain },
+    { name: embeddingsName, type, shape: [width, vocabulary], use: "matrix", deviation: 1, ...plain },
     {
       name: "output_norm.weight",
       type: "F32",
@@ -185,11 +232,16 @@ function checkTensor({ name, type, shape }: SyntheticTensor): void {
 async function* dataOf(
   tensor: SyntheticTensor,
   weights: SyntheticWeights,
+  local: LocalRouting | undefined,
   report: (bytes: number) => void,
 ): AsyncIterable<Uint8Array> {
   const elements = product(tensor.shape);
   if (tensor.use === "matrix") {
-    for await (const chunk of weights.matrix(tensor.type, elements, tensor.deviation, tensor.zeros)) {
+    const chunks =
+      local && tensor.name === embeddingsName
+        ? local.embeddings()
+        : weights.matrix(tensor.type, elements, tensor.deviation, tensor.zeros);
+    for await (const chunk of chunks) {
       yield chunk;
       report(chunk.length);
     }
@@ -197,7 +249,7 @@ async function* dataOf(
   }
   const floats =
     tensor.use === "router"
-      ? weights.router(elements, tensor.deviation)
+      ? (local?.routers.get(tensor.name) ?? weights.router(elements, tensor.deviation))
       : weights.norm(elements, tensor.deviation, tensor.signed);
   yield floats;
   report(floats.length);
