@@ -346,7 +346,17 @@ const entries = {
     next: "The file is damaged or its training diverged: check its checksum, or get another conversion.",
   },
 
-  // Benchmark peers
+  // Benchmarks
+  memory_group: {
+    status: 500,
+    message: "No real memory limit can be set: {reason}.",
+    next: "Run the benchmark as root on Linux, in a system or container that may make memory control groups.",
+  },
+  page_cache: {
+    status: 500,
+    message: "The page cache cannot be dropped: {reason}.",
+    next: "Run the benchmark as root on Linux, on a file that no other process has open.",
+  },
   side_failed: {
     status: 500,
     message: "A side of the benchmark failed at {task}: {reason}",
