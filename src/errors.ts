@@ -352,6 +352,11 @@ const entries = {
     message: "No real memory limit can be set: {reason}.",
     next: "Run the benchmark as root on Linux, in a system or container that may make memory control groups.",
   },
+  bench_experts: {
+    status: 400,
+    message: "The experts of {path} cannot be measured: {reason}.",
+    next: "Take a mixture of experts that is larger than its attention and KV cache, or a larger limit.",
+  },
   page_cache: {
     status: 500,
     message: "The page cache cannot be dropped: {reason}.",

@@ -14,8 +14,3 @@ export function expertReadsOf({ engine }: LoadedModel): ExpertReads | undefined 
   const reads = (engine as { readonly expertReads?: ExpertReads }).expertReads;
   return reads && { ...reads };
 }
-
-/** Bytes of one expert's record; undefined when all are resident. */
-export function recordBytesOf({ engine }: LoadedModel): number | undefined {
-  return (engine as { readonly expertRecordBytes?: number }).expertRecordBytes;
-}

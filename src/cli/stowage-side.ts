@@ -11,7 +11,7 @@ import type {
   ReplaySamples,
   SideOptions,
 } from "../workload/side-messages.ts";
-import { expertOptions, expertReadsOf, recordBytesOf } from "./expert-engine.ts";
+import { expertOptions, expertReadsOf } from "./expert-engine.ts";
 
 /** Steps before the first that is measured, as on the other side. */
 const warmupSteps = 8;
@@ -94,9 +94,7 @@ class Stowage implements Subject {
   }
 
   get planned() {
-    if (!this.#loaded) return {};
-    const recordBytes = recordBytesOf(this.#loaded);
-    return { planBytes: this.#loaded.plan.total, ...(recordBytes !== undefined && { recordBytes }) };
+    return this.#loaded ? { planBytes: this.#loaded.plan.total } : {};
   }
 
   /** Measures what `work` takes. */

@@ -76,8 +76,6 @@ export interface SideMemory {
   readonly peakBytes: number;
   /** Ours: what the model was planned to take, without Node. */
   readonly planBytes?: number;
-  /** Ours, when experts are read one by one: the size of a read. */
-  readonly recordBytes?: number;
 }
 
 /** What comes back for each task. */
@@ -148,8 +146,7 @@ const resultChecks: Record<SideTask, (result: Record<string, unknown>) => boolea
   prefill: isFirstToken,
   decode: ({ stepMilliseconds, tokens }) => isList(stepMilliseconds, isTime) && isList(tokens, isTokens),
   replay: ({ prefill, decode, best }) => isPart(prefill) && isPart(decode) && isTokens(best),
-  memory: ({ peakBytes, planBytes, recordBytes }) =>
-    isCount(peakBytes) && isOptional(planBytes, isCount) && isOptional(recordBytes, isCount),
+  memory: ({ peakBytes, planBytes }) => isCount(peakBytes) && isOptional(planBytes, isCount),
 };
 
 /** The message, checked; undefined when it is no request. */

@@ -1,0 +1,85 @@
+/** One process of one side under a real memory limit, from cold caches on. */
+import { StowageError } from "../errors.ts";
+import { type GroupUsage, MemoryGroup } from "../workload/memory-group.ts";
+import { dropPageCache } from "../workload/page-cache.ts";
+import { randomTokens } from "../workload/random-tokens.ts";
+import { withReadAhead } from "../workload/read-ahead.ts";
+import { type ReplaySamples, Side, type SideMemory, type SideOptions } from "../workload/side.ts";
+import type { ExpertsModel } from "./expert-budget.ts";
+
+/** A side as it is started. */
+export interface Contender {
+  readonly side: "stowage" | "llama.cpp";
+  /** What tells it from others of its side. */
+  readonly setting: string;
+  readonly script: URL;
+  readonly options: SideOptions;
+  /** How far the system reads ahead in the files that the process opens, KiB; left out, as it is set. */
+  readonly readAhead?: number | undefined;
+}
+
+/** How much of each part is done, tokens. */
+export interface Work {
+  readonly shortPrompt: number;
+  /** Steps after the short prompt that are not measured: what the prompt did to the caches has worn off then. */
+  readonly settling: number;
+  readonly steps: number;
+  /** 0 for none of the long prompt and what follows it. */
+  readonly longPrompt: number;
+  readonly answer: number;
+}
+
+/** What a process did and took. */
+export interface Run {
+  readonly contender: Contender;
+  /** What the limit ended, or what went wrong. */
+  readonly failure?: string;
+  readonly short?: ReplaySamples;
+  readonly long?: ReplaySamples;
+  readonly memory?: SideMemory;
+  readonly usage: GroupUsage;
+}
+
+/** Before anything is measured: first calls, and experts that any token needs. */
+const warmup = { prompt: 8, steps: 8 };
+/** Reads that our side may have outstanding at once, and threads for its own computing. */
+const readers = 20;
+
+/**
+ * Starts the side in a memory group of its own and replays the work of a round: a short prompt with steady decoding after it,
+ * then a long one with its answer.
+ * @param seed equal seeds give equal tokens
+ * @throws StowageError memory_group, page_cache, side_failed: unless the limit ended the process, which is a result
+ */
+export async function runLimited(
+  contender: Contender,
+  model: ExpertsModel,
+  limitBytes: number,
+  work: Work,
+  seed: number,
+): Promise<Run> {
+  await dropPageCache(model.files);
+  const group = await MemoryGroup.create(limitBytes);
+  let side: Side | undefined;
+  const done: { short?: ReplaySamples; long?: ReplaySamples; memory?: SideMemory } = {};
+  try {
+    side = await Side.start(contender.script, contender.options, { group, readers });
+    const tokens = (count: number, part: number) => randomTokens(count, model.vocabulary, 10 * seed + part);
+    const started = side;
+    await withReadAhead(model.path, contender.readAhead, () => started.replay(tokens(1, 6), []));
+    await side.replay(tokens(warmup.prompt, 0), tokens(warmup.steps, 1));
+    done.short = await side.replay(tokens(work.shortPrompt, 2), tokens(work.settling + work.steps, 3));
+    if (work.longPrompt > 0) {
+      done.long = await side.replay(tokens(work.longPrompt, 4), tokens(work.answer, 5));
+    }
+    done.memory = await side.memory();
+    return { contender, ...done, usage: await group.usage() };
+  } catch (error) {
+    const usage = await group.usage();
+    if (!(error instanceof StowageError) || error.code !== "side_failed" || usage.kills === 0) throw error;
+    return { contender, failure: "ended by the memory limit", ...done, usage };
+  } finally {
+    await side?.stop();
+    await group.remove();
+  }
+}
