@@ -76,6 +76,7 @@ export async function measureExperts(
   const localPath = options.localModelPath ?? localModelOf(options.modelPath);
   const local = localPath === undefined ? undefined : await planExperts(localPath, threads, contextTokens);
   const limit = limitOf(options.memory, model);
+  const budget = expertBudget(model, limit);
   const work = workFor(model);
   const rows: Report["results"][number][] = [];
   const run = async (
@@ -152,7 +153,7 @@ export async function measureExperts(
       file_bytes: model.fileBytes,
       limit_bytes: limit,
       expert_bytes: model.expertBytes,
-      expert_budget_bytes: expertBudget(model, limit),
+      expert_budget_bytes: budget,
       process_bytes: processBytes,
       threads,
       rounds,

@@ -40,7 +40,18 @@ export function speedup(ours: Sample | undefined, theirs: Sample | undefined): n
 export function rowsOf(run: Run, name: string, round: number, work: Work): Record<string, Cell>[] {
   const { contender, usage, memory, failure } = run;
   const head = { side: contender.side, setting: contender.setting, model: name, round };
-  const rows: Record<string, Cell>[] = [];
+  const rows: Record<string, Cell>[] = [
+    {
+      ...head,
+      metric: "memory",
+      outcome: failure ?? "done",
+      peak_mb: memory ? round3(memory.peakBytes / 1e6) : null,
+      plan_mb: memory?.planBytes === undefined ? null : round3(memory.planBytes / 1e6),
+      group_peak_mb: usage.peakBytes === null ? null : round3(usage.peakBytes / 1e6),
+      group_anonymous_mb: round3(usage.anonymousBytes / 1e6),
+      group_cache_mb: round3(usage.cacheBytes / 1e6),
+    },
+  ];
   for (const metric of metrics) {
     const sample = sampleOf(run, metric, work);
     if (!sample) continue;
@@ -52,16 +63,6 @@ export function rowsOf(run: Run, name: string, round: number, work: Work): Recor
       ms: sample.raw.map(round3).join(" "),
     });
   }
-  rows.push({
-    ...head,
-    metric: "memory",
-    outcome: failure ?? "done",
-    peak_mb: memory ? round3(memory.peakBytes / 1e6) : null,
-    plan_mb: memory?.planBytes === undefined ? null : round3(memory.planBytes / 1e6),
-    group_peak_mb: usage.peakBytes === null ? null : round3(usage.peakBytes / 1e6),
-    group_anonymous_mb: round3(usage.anonymousBytes / 1e6),
-    group_cache_mb: round3(usage.cacheBytes / 1e6),
-  });
   return rows;
 }
 

@@ -44,12 +44,14 @@ export interface Run {
 const warmup = { prompt: 8, steps: 8 };
 /** Reads that our side may have outstanding at once, and threads for its own computing. */
 const readers = 20;
+/** A side that the limit keeps from getting on is given up after so long: it reads the same pages over and over. */
+const mostMs = 5 * 60_000;
 
 /**
  * Starts the side in a memory group of its own and replays the work of a round: a short prompt with steady decoding after it,
  * then a long one with its answer.
  * @param seed equal seeds give equal tokens
- * @throws StowageError memory_group, page_cache, side_failed: unless the limit ended the process, which is a result
+ * @throws StowageError memory_group, page_cache, side_failed: unless the limit ended the process, or kept it from getting on, which is a result
  */
 export async function runLimited(
   contender: Contender,
@@ -61,6 +63,11 @@ export async function runLimited(
   await dropPageCache(model.files);
   const group = await MemoryGroup.create(limitBytes);
   let side: Side | undefined;
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    void side?.stop();
+  }, mostMs);
   const done: { short?: ReplaySamples; long?: ReplaySamples; memory?: SideMemory } = {};
   try {
     side = await Side.start(contender.script, contender.options, { group, readers });
@@ -76,9 +83,12 @@ export async function runLimited(
     return { contender, ...done, usage: await group.usage() };
   } catch (error) {
     const usage = await group.usage();
-    if (!(error instanceof StowageError) || error.code !== "side_failed" || usage.kills === 0) throw error;
-    return { contender, failure: "ended by the memory limit", ...done, usage };
+    const failure = late ? `not done after ${mostMs / 1000} s` : "ended by the memory limit";
+    const byLimit = late || usage.kills > 0;
+    if (!(error instanceof StowageError) || error.code !== "side_failed" || !byLimit) throw error;
+    return { contender, failure, ...done, usage };
   } finally {
+    clearTimeout(timer);
     await side?.stop();
     await group.remove();
   }
