@@ -197,7 +197,10 @@ export async function measureExperts(
   return { report, plots };
 }
 
-/** The file with local routing that belongs to a model; undefined when there is none. */
+/**
+ * The file with local routing that belongs to a model: beside it, as `stowage synth --locality 51%` writes it; undefined
+ * when there is none.
+ */
 function localModelOf(path: string): string | undefined {
   const beside = path.replace(/(\.gguf)?$/, "-local.gguf");
   return existsSync(beside) ? beside : undefined;

@@ -71,14 +71,15 @@ export async function runLimited(
   const done: { short?: ReplaySamples; long?: ReplaySamples; memory?: SideMemory } = {};
   try {
     side = await Side.start(contender.script, contender.options, { group, readers });
-    const tokens = (count: number, part: number) => randomTokens(count, model.vocabulary, 10 * seed + part);
     const started = side;
-    await withReadAhead(model.path, contender.readAhead, () => started.replay(tokens(1, 6), []));
-    await side.replay(tokens(warmup.prompt, 0), tokens(warmup.steps, 1));
-    done.short = await side.replay(tokens(work.shortPrompt, 2), tokens(work.settling + work.steps, 3));
-    if (work.longPrompt > 0) {
-      done.long = await side.replay(tokens(work.longPrompt, 4), tokens(work.answer, 5));
-    }
+    const replay = (prompt: number, forced: number, part: number) => {
+      const tokens = randomTokens(prompt + forced, model.vocabulary, 10 * seed + part, model.topics);
+      return started.replay(tokens.slice(0, prompt), tokens.slice(prompt));
+    };
+    await withReadAhead(model.path, contender.readAhead, () => replay(1, 0, 0));
+    await replay(warmup.prompt, warmup.steps, 1);
+    done.short = await replay(work.shortPrompt, work.settling + work.steps, 2);
+    if (work.longPrompt > 0) done.long = await replay(work.longPrompt, work.answer, 3);
     done.memory = await side.memory();
     return { contender, ...done, usage: await group.usage() };
   } catch (error) {

@@ -8,6 +8,7 @@ import { openGguf } from "../gguf/read.ts";
 import { planExpertRecords } from "../model/expert-records.ts";
 import { familyOf } from "../model/families.ts";
 import { planWeights } from "../model/layout.ts";
+import type { Topics } from "../workload/random-tokens.ts";
 
 /**
  * What a side's process takes before it loads a model, bytes: Node, its heap and the libraries. 90 to 100 MB are
@@ -22,6 +23,8 @@ export interface ExpertsModel {
   readonly files: readonly string[];
   readonly fileBytes: number;
   readonly vocabulary: number;
+  /** What its text is like: of a synthetic model with local routing it has topics. */
+  readonly topics: Topics;
   /** Longest sequence of the measurement, tokens. */
   readonly contextTokens: number;
   /** Experts of all layers together. */
@@ -52,6 +55,10 @@ export async function planExperts(path: string, threads: number, mostContext: nu
       files: file.shards.map((shard) => shard.path),
       fileBytes: file.shards.reduce((total, { bytes }) => total + bytes, 0),
       vocabulary: layout.vocabulary,
+      topics: {
+        topics: file.metadata.number("stowage.synth.topics", 1),
+        meanRun: file.metadata.number("stowage.synth.topic_run", 1),
+      },
       contextTokens,
       expertBytes,
       recordBytes: Math.max(...records.classes.map((entry) => entry.recordBytes)),
