@@ -55,7 +55,7 @@ const curveShares = [0.3, 0.45, 0.6, 0.8, 1];
  * What the peer is tried with, KiB, beside the disk's own setting: with a large one it reads several times the experts
  * that it needs, with a small one it waits more often.
  */
-const readAheads = [128, 512, 2048];
+const readAheads = [64, 128, 512];
 
 const ownSide = new URL(
   import.meta.url.endsWith(".ts") ? "stowage-side.ts" : "stowage-side.js",
