@@ -5,6 +5,9 @@ import { formatBytes } from "./format.ts";
 
 /** What may stay of a file, as a share: pages in flight cannot be dropped. */
 const mayStay = 0.01;
+/** A process that has just ended may still have the file mapped. */
+const tries = 5;
+const pauseMs = 200;
 
 /**
  * Makes the next read of any file come from the disk. What was written to `files` is brought to the disk first, for
@@ -21,18 +24,29 @@ export async function dropPageCache(files: readonly string[]): Promise<void> {
       await file.close();
     }
   }
-  try {
-    await writeFile("/proc/sys/vm/drop_caches", "1");
-  } catch (cause) {
-    throw new StowageError("page_cache", { reason: (cause as Error).message }, { cause });
+  for (let left = tries; ; left--) {
+    try {
+      await writeFile("/proc/sys/vm/drop_caches", "1");
+    } catch (cause) {
+      throw new StowageError("page_cache", { reason: (cause as Error).message }, { cause });
+    }
+    const staying = await firstStaying(files);
+    if (staying === undefined) return;
+    if (left === 0) throw new StowageError("page_cache", { reason: staying });
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
+}
+
+/** In words, which file is still there. */
+async function firstStaying(files: readonly string[]): Promise<string | undefined> {
   for (const path of files) {
     const left = cachedBytes(path);
     const { size } = await stat(path);
-    if (left <= size * mayStay) continue;
-    const reason = `${formatBytes(left)} of ${path} stay in it, for another process uses the file`;
-    throw new StowageError("page_cache", { reason });
+    if (left > size * mayStay) {
+      return `${formatBytes(left)} of ${path} stay in it, for another process uses the file`;
+    }
   }
+  return undefined;
 }
 
 /** Bytes of a file that are in the page cache. */
