@@ -1,10 +1,12 @@
 /** One process of one side under a real memory limit, from cold caches on. */
 import { StowageError } from "../errors.ts";
+import { formatBytes } from "../workload/format.ts";
 import { type GroupUsage, MemoryGroup } from "../workload/memory-group.ts";
-import { dropPageCache } from "../workload/page-cache.ts";
+import { cachedBytes, dropPageCache } from "../workload/page-cache.ts";
 import { randomTokens } from "../workload/random-tokens.ts";
 import { withReadAhead } from "../workload/read-ahead.ts";
 import { type ReplaySamples, Side, type SideMemory, type SideOptions } from "../workload/side.ts";
+import { sum } from "./bench-experts-metrics.ts";
 import type { ExpertsModel } from "./expert-budget.ts";
 
 /** A side as it is started. */
@@ -44,6 +46,8 @@ export interface Run {
 const warmup = { prompt: 8, steps: 8 };
 /** Reads that our side may have outstanding at once, and threads for its own computing. */
 const readers = 20;
+/** What may be in the page cache of a model without counting for the side, as a share of the file. */
+const foreignShare = 0.02;
 /** A side that the limit keeps from getting on is given up after so long: it reads the same pages over and over. */
 const mostMs = 5 * 60_000;
 
@@ -81,7 +85,9 @@ export async function runLimited(
     done.short = await replay(work.shortPrompt, work.settling + work.steps, 2);
     if (work.longPrompt > 0) done.long = await replay(work.longPrompt, work.answer, 3);
     done.memory = await side.memory();
-    return { contender, ...done, usage: await group.usage() };
+    const usage = await group.usage();
+    checkAlone(model, usage);
+    return { contender, ...done, usage };
   } catch (error) {
     const usage = await group.usage();
     const failure = late ? `not done after ${mostMs / 1000} s` : "ended by the memory limit";
@@ -93,4 +99,12 @@ export async function runLimited(
     await side?.stop();
     await group.remove();
   }
+}
+
+/** Pages that somebody else read are nobody's burden here: with them the side had more memory than the limit. */
+function checkAlone({ path, files, fileBytes }: ExpertsModel, usage: GroupUsage): void {
+  const foreign = sum(files.map(cachedBytes)) - usage.cacheBytes;
+  if (foreign <= foreignShare * fileBytes) return;
+  const reason = `another process brought ${formatBytes(foreign)} of ${path} into it during the measurement`;
+  throw new StowageError("page_cache", { reason });
 }
