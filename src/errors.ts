@@ -421,7 +421,22 @@ const entries = {
     next: "The file is damaged or its training diverged: check its checksum, or get another conversion.",
   },
 
-  // Benchmark peers
+  // Benchmarks
+  memory_group: {
+    status: 500,
+    message: "No real memory limit can be set: {reason}.",
+    next: "Run the benchmark as root on Linux, in a system or container that may make memory control groups.",
+  },
+  bench_experts: {
+    status: 400,
+    message: "The experts of {path} cannot be measured: {reason}.",
+    next: "Take a mixture of experts that is larger than its attention and KV cache, or a larger limit.",
+  },
+  page_cache: {
+    status: 500,
+    message: "The page cache cannot be dropped: {reason}.",
+    next: "Run the benchmark as root on Linux, on a file that no other process has open.",
+  },
   side_failed: {
     status: 500,
     message: "A side of the benchmark failed at {task}: {reason}",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { InvalidArgumentError } from "commander";
-import { parseBytes, parseNumber } from "./arguments.ts";
+import { parseBytes, parseMemoryAmount, parseNumber } from "./arguments.ts";
 
 describe("parseBytes", () => {
   for (const [text, bytes] of [
@@ -36,4 +36,15 @@ describe("parseNumber", () => {
       assert.throws(() => parseNumber(text), InvalidArgumentError);
     }
   });
+});
+
+describe("parseMemoryAmount", () => {
+  it("reads a share, or an amount", () => {
+    assert.deepEqual(parseMemoryAmount("60%"), { share: 0.6 });
+    assert.deepEqual(parseMemoryAmount(" 12.5 % "), { share: 0.125 });
+    assert.deepEqual(parseMemoryAmount("2GiB"), { bytes: 2 ** 31 });
+  });
+  for (const text of ["0%", "101%", "%", "60 percent", ""]) {
+    it(`refuses "${text}"`, () => assert.throws(() => parseMemoryAmount(text), InvalidArgumentError));
+  }
 });

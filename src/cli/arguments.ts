@@ -30,6 +30,18 @@ export function parseBytes(text: string): number {
   throw new InvalidArgumentError("It has to be an amount of memory, such as 512MiB or 2GiB.");
 }
 
+/** Memory as a share of something, such as 0.6 of a file, or in bytes. */
+export type MemoryAmount = { readonly share: number } | { readonly bytes: number };
+
+/** For `argParser`: a share from 1% to 100%, or an amount of memory as for {@link parseBytes}. */
+export function parseMemoryAmount(text: string): MemoryAmount {
+  const [, percent] = /^(\d+(?:\.\d+)?) ?%$/.exec(text.trim()) ?? [];
+  if (percent === undefined) return { bytes: parseBytes(text) };
+  const share = Number(percent) / 100;
+  if (share >= 0.01 && share <= 1) return { share };
+  throw new InvalidArgumentError("It has to be a share from 1% to 100%, or an amount such as 2GiB.");
+}
+
 /** For `argParser` of flags that may be given several times. */
 export function collect(text: string, previous: readonly string[] = []): string[] {
   return [...previous, text];

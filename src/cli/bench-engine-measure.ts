@@ -2,6 +2,7 @@ import { loadNative } from "../ggml/library.ts";
 import { openGguf } from "../gguf/read.ts";
 import { machineInfo } from "../workload/machine.ts";
 import type { Plot } from "../workload/plot.ts";
+import { randomTokens } from "../workload/random-tokens.ts";
 import { check, type Report } from "../workload/report.ts";
 import { llamaSide, Side } from "../workload/side.ts";
 import type { SideOptions } from "../workload/side-messages.ts";
@@ -89,7 +90,7 @@ export async function measureEngine(options: EngineBenchOptions): Promise<{ repo
   };
   const trial = {
     ...effortFor(context, vocabulary, decodeSteps.least, 1),
-    longPrompt: randomPrompt(trialPromptTokens, vocabulary, sequences),
+    longPrompt: randomTokens(trialPromptTokens, vocabulary, sequences),
   };
   const rows: Report["results"][number][] = [];
 
@@ -242,21 +243,12 @@ function bestAt(metric: Metric, trials: readonly { variant: Variant; samples: Sa
 function effortFor(context: number, vocabulary: number, steps: number, prefills: number): Effort {
   return {
     prompts: Array.from({ length: sequences }, (_, index) =>
-      randomPrompt(shortPromptTokens, vocabulary, index),
+      randomTokens(shortPromptTokens, vocabulary, index),
     ),
-    longPrompt: randomPrompt(Math.min(longPromptTokens, context - 1), vocabulary, sequences),
+    longPrompt: randomTokens(Math.min(longPromptTokens, context - 1), vocabulary, sequences),
     steps: Math.min(steps, context - shortPromptTokens - extraSteps),
     prefills,
   };
-}
-
-/** Token ids from a small linear congruential generator: the same on both sides and at every run. */
-function randomPrompt(tokens: number, vocabulary: number, seed: number): number[] {
-  let state = seed + 1;
-  return Array.from({ length: tokens }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * vocabulary);
-  });
 }
 
 function rowsOf(side: string, setting: string, round: number, samples: Samples): Report["results"][number][] {

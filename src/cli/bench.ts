@@ -4,6 +4,11 @@ import { addCommands, type CommandEntry } from "./commands.ts";
 
 const entries: readonly CommandEntry[] = [
   { name: "engine", summary: "the engine beside llama.cpp", load: () => import("./bench-engine.ts") },
+  {
+    name: "experts",
+    summary: "a mixture of experts under a real memory limit, beside llama.cpp",
+    load: () => import("./bench-experts.ts"),
+  },
 ];
 
 /** Adds the benchmarks. Each file registers its flags and hands its measurement to `reportAction`. */

@@ -2,8 +2,16 @@
 import { type LoadedModel, loadEngine } from "../engine/load.ts";
 import type { Sequence } from "../engine/sequence.ts";
 import { loadLlama } from "../ggml/llama.ts";
-import { type Subject, serveSide } from "../workload/serve-side.ts";
-import type { DecodeSamples, FirstToken, SideOptions } from "../workload/side-messages.ts";
+import { diskBytes, type Subject, serveSide } from "../workload/serve-side.ts";
+import type {
+  DecodeSamples,
+  ExpertReads,
+  FirstToken,
+  ReplayPart,
+  ReplaySamples,
+  SideOptions,
+} from "../workload/side-messages.ts";
+import { expertOptions, expertReadsOf } from "./expert-engine.ts";
 
 /** Steps before the first that is measured, as on the other side. */
 const warmupSteps = 8;
@@ -60,6 +68,49 @@ class Stowage implements Subject {
     return { stepMilliseconds: times.slice(warmupSteps, warmupSteps + steps), tokens };
   }
 
+  /**
+   * Each given token is a request of its own, whose prompt is all before it: the keys and values of that are there
+   * still, so that it takes one step of one token.
+   */
+  async replay(prompt: readonly number[], forced: readonly number[]): Promise<ReplaySamples> {
+    const model = await this.#model();
+    await model.engine.settled;
+    model.engine.clearCache();
+    const best: number[] = [];
+    const tokens = [...prompt];
+    const prefill = await this.#part(model, async () => {
+      best.push(await this.#firstToken(model, tokens));
+    });
+    const steps: number[] = [];
+    const decode = await this.#part(model, async () => {
+      for (const token of forced) {
+        tokens.push(token);
+        const started = performance.now();
+        best.push(await this.#firstToken(model, tokens));
+        steps.push(performance.now() - started);
+      }
+    });
+    return { prefill, decode: { ...decode, milliseconds: steps }, best };
+  }
+
+  get planned() {
+    return this.#loaded ? { planBytes: this.#loaded.plan.total } : {};
+  }
+
+  /** Measures what `work` takes. */
+  async #part(model: LoadedModel, work: () => Promise<void>): Promise<ReplayPart> {
+    const before = { disk: diskBytes(), reads: expertReadsOf(model) };
+    const started = performance.now();
+    await work();
+    const milliseconds = [performance.now() - started];
+    const reads = expertReadsOf(model);
+    return {
+      milliseconds,
+      diskBytes: diskBytes() - before.disk,
+      ...(reads && before.reads && { experts: difference(reads, before.reads) }),
+    };
+  }
+
   async #firstToken({ engine }: LoadedModel, prompt: readonly number[]): Promise<number> {
     const sequence = engine.submit({
       prompt,
@@ -72,15 +123,25 @@ class Stowage implements Subject {
   }
 
   async #model(): Promise<LoadedModel> {
-    const { modelPath, threads, contextTokens, sequences } = this.#options;
+    const { modelPath, threads, contextTokens, sequences, expertMemory } = this.#options;
     this.#loaded ??= await loadEngine(modelPath, {
       threads,
       contextTokens: contextTokens / sequences,
       maxSequences: sequences,
       kvTokens: contextTokens,
+      ...expertOptions(expertMemory),
     });
     return this.#loaded;
   }
+}
+
+function difference(after: ExpertReads, before: ExpertReads): ExpertReads {
+  return {
+    bytes: after.bytes - before.bytes,
+    demandBytes: after.demandBytes - before.demandBytes,
+    demandMs: after.demandMs - before.demandMs,
+    computeMs: after.computeMs - before.computeMs,
+  };
 }
 
 async function tokensOf(sequence: Sequence): Promise<number[]> {

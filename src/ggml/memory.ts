@@ -13,6 +13,7 @@ const adviseHugePage = 14;
 interface Libc {
   madvise: KoffiFunction;
   mallopt: KoffiFunction;
+  mincore: KoffiFunction;
   mmap: KoffiFunction;
   munmap: KoffiFunction;
 }
@@ -27,6 +28,7 @@ function memoryCalls(): Libc | undefined {
     libc = {
       madvise: library.func("int madvise(void*, size_t, int)"),
       mallopt: library.func("int mallopt(int, int)"),
+      mincore: library.func("int mincore(void*, size_t, void*)"),
       mmap: library.func("void* mmap(void*, size_t, int, int, int, int64_t)"),
       munmap: library.func("int munmap(void*, size_t)"),
     };
@@ -71,6 +73,16 @@ export function freshMemory(bytes: number): { address: Pointer; dispose(): void 
     });
   }
   return { address, dispose: () => void calls.munmap(address, length) };
+}
+
+/**
+ * Bytes at a page boundary, as unbuffered reads ask for. One owner: nothing may touch them after `dispose`.
+ * @throws StowageError native_call_failed when there is no such memory
+ */
+export function freshBytes(bytes: number): { bytes: Uint8Array<ArrayBuffer>; dispose(): void } {
+  const memory = freshMemory(bytes);
+  if (!memory) return { bytes: new Uint8Array(bytes), dispose() {} };
+  return { bytes: new Uint8Array(koffi.view(memory.address, bytes)), dispose: memory.dispose };
 }
 
 /** A file mapped read-only into memory. One owner; unmapped by `dispose`. */
@@ -118,6 +130,14 @@ export class MappedFile {
     const end = BigInt(offset + bytes);
     const length = end < BigInt(this.byteLength) ? end - start : BigInt(this.byteLength) - start;
     memoryCalls()?.madvise(this.address + start, length, adviseDontNeed);
+  }
+
+  /** Bytes of the file that are in the page cache now, whoever read them. */
+  residentBytes(): number {
+    const pages = Math.ceil(this.byteLength / Number(pageBytes));
+    const present = new Uint8Array(pages);
+    memoryCalls()?.mincore(this.address, BigInt(this.byteLength), present);
+    return present.reduce((count, page) => count + (page & 1), 0) * Number(pageBytes);
   }
 
   dispose(): void {

@@ -2,8 +2,8 @@
 import { loadLlama } from "../ggml/llama.ts";
 import { LlamaContext } from "../ggml/llama-context.ts";
 import { LlamaModel } from "../ggml/llama-model.ts";
-import { type Subject, serveSide } from "./serve-side.ts";
-import type { DecodeSamples, FirstToken, SideOptions } from "./side-messages.ts";
+import { diskBytes, type Subject, serveSide } from "./serve-side.ts";
+import type { DecodeSamples, FirstToken, ReplaySamples, SideOptions } from "./side-messages.ts";
 
 /** Steps before the first that is measured: caches, clocks and the compiler of this loop have then settled. */
 const warmupSteps = 8;
@@ -68,11 +68,38 @@ class Llama implements Subject {
     return { stepMilliseconds: samples, tokens };
   }
 
+  /** One sequence from an empty cache: the prompt, then the given tokens one a step. No warm-up: that is the caller's. */
+  async replay(prompt: readonly number[], forced: readonly number[]): Promise<ReplaySamples> {
+    const context = await this.#context();
+    context.clear();
+    const readBefore = diskBytes();
+    const started = performance.now();
+    const best = [prefill(context, 0, prompt)];
+    const prefillMs = performance.now() - started;
+    const readByPrefill = diskBytes();
+    const steps = forced.map((token, step) => {
+      const from = performance.now();
+      context.batch.clear();
+      context.batch.add(token, prompt.length + step, 0, true);
+      context.run();
+      best.push(largest(context.logits(0)));
+      return performance.now() - from;
+    });
+    return {
+      prefill: { milliseconds: [prefillMs], diskBytes: readByPrefill - readBefore },
+      decode: { milliseconds: steps, diskBytes: diskBytes() - readByPrefill },
+      best,
+    };
+  }
+
   async #context(): Promise<LlamaContext> {
     if (!this.#loaded) {
-      const { modelPath, repack, threads, contextTokens, sequences, flashAttention, unifiedKv } =
+      const { modelPath, repack, mmap, threads, contextTokens, sequences, flashAttention, unifiedKv } =
         this.#options;
-      const model = await LlamaModel.load(modelPath, { ...(repack !== undefined && { repack }) });
+      const model = await LlamaModel.load(modelPath, {
+        ...(repack !== undefined && { repack }),
+        ...(mmap !== undefined && { mmap }),
+      });
       const context = new LlamaContext(model, {
         threads,
         contextTokens,

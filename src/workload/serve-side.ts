@@ -4,6 +4,8 @@ import {
   asRequest,
   type DecodeSamples,
   type FirstToken,
+  type ReplaySamples,
+  type SideMemory,
   type SideOptions,
   type SideReply,
   type SideRequest,
@@ -16,6 +18,9 @@ export interface Subject {
   loadToFirstToken(prompt: readonly number[]): Promise<FirstToken>;
   prefill(prompt: readonly number[]): Promise<FirstToken>;
   decode(prompts: readonly (readonly number[])[], steps: number): Promise<DecodeSamples>;
+  replay(prompt: readonly number[], forced: readonly number[]): Promise<ReplaySamples>;
+  /** What is planned for its memory, where it plans. */
+  readonly planned?: Omit<SideMemory, "peakBytes">;
 }
 
 /** Makes this process a side: does what its parent asks, one task at a time, until the parent is gone. */
@@ -27,10 +32,11 @@ export function serveSide(make: (options: SideOptions) => Subject): void {
       subject = make(request.options);
       return { ready: true };
     }
-    if (request.task === "memory") return { peakBytes: peakBytes() };
+    if (request.task === "memory") return { peakBytes: peakBytes(), ...subject?.planned };
     if (!subject) throw new Error("it was not started.");
     if (request.task === "load") return subject.loadToFirstToken(request.prompt);
     if (request.task === "prefill") return subject.prefill(request.prompt);
+    if (request.task === "replay") return subject.replay(request.prompt, request.forced);
     return subject.decode(request.prompts, request.steps);
   }
 
@@ -53,7 +59,16 @@ export function serveSide(make: (options: SideOptions) => Subject): void {
 
 /** The most memory that this process has had resident, bytes, mapped files and Node itself included. */
 function peakBytes(): number {
-  const match = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"));
-  if (!match) throw new Error("/proc/self/status has no VmHWM.");
-  return Number(match[1]) * 1024;
+  return counterOf("/proc/self/status", /^VmHWM:\s+(\d+) kB$/m) * 1024;
+}
+
+/** What this process has read from disks so far, bytes, mapped files included. Linux only. */
+export function diskBytes(): number {
+  return counterOf("/proc/self/io", /^read_bytes: (\d+)$/m);
+}
+
+function counterOf(path: string, pattern: RegExp): number {
+  const match = pattern.exec(readFileSync(path, "utf8"));
+  if (!match) throw new Error(`${path} has no ${pattern.source}.`);
+  return Number(match[1]);
 }

@@ -1,4 +1,4 @@
-/** How a side of a benchmark is set up. The last three are llama.cpp's; left out, they are as it does by itself. */
+/** How a side of a benchmark is set up. What only one of the sides knows, the other does not look at. */
 export interface SideOptions {
   readonly modelPath: string;
   readonly threads: number;
@@ -6,11 +6,16 @@ export interface SideOptions {
   readonly contextTokens: number;
   /** Most sequences side by side. */
   readonly sequences: number;
+  /** Ours: bytes for experts, which are then read one by one; left out, all weights are resident. */
+  readonly expertMemory?: number;
+  /** llama.cpp's, and what follows; left out, they are as it does by itself. */
   readonly flashAttention?: boolean;
   /** One KV cache for all sequences; else each has an equal part of its own. */
   readonly unifiedKv?: boolean;
   /** Whether weights are copied into the layout of the fast kernels. */
   readonly repack?: boolean;
+  /** Whether the file is mapped. */
+  readonly mmap?: boolean;
 }
 
 /** What the parent asks of a side, one at a time. */
@@ -19,6 +24,7 @@ export type SideRequest =
   | { readonly task: "load"; readonly prompt: readonly number[] }
   | { readonly task: "prefill"; readonly prompt: readonly number[] }
   | { readonly task: "decode"; readonly prompts: readonly (readonly number[])[]; readonly steps: number }
+  | { readonly task: "replay"; readonly prompt: readonly number[]; readonly forced: readonly number[] }
   | { readonly task: "memory" };
 
 /** The time to a first token, in ms, and that token. */
@@ -35,13 +41,51 @@ export interface DecodeSamples {
   readonly tokens: readonly (readonly number[])[];
 }
 
+/** What reading experts took, of one part of a replay. */
+export interface ExpertReads {
+  /** Bytes of all reads, prefetches included. */
+  readonly bytes: number;
+  /** Of those, the ones that the running step waited for. */
+  readonly demandBytes: number;
+  /** Time in which at least one such read was outstanding, ms. */
+  readonly demandMs: number;
+  /** Time in which kernels ran, ms. */
+  readonly computeMs: number;
+}
+
+/** One part of a replay: the prompt, or the steps after it. */
+export interface ReplayPart {
+  /** Of the whole prompt, or of each step. */
+  readonly milliseconds: readonly number[];
+  /** What the process read from the disk meanwhile, mapped files included, bytes. */
+  readonly diskBytes: number;
+  /** Ours, when experts are read one by one. */
+  readonly experts?: ExpertReads;
+}
+
+/** Given tokens instead of chosen ones, so that every side does the same work. */
+export interface ReplaySamples {
+  readonly prefill: ReplayPart;
+  readonly decode: ReplayPart;
+  /** The best token by each step's logits, that after the prompt first: not what was decoded next. */
+  readonly best: readonly number[];
+}
+
+/** What a process takes, bytes: mapped files and Node itself included. */
+export interface SideMemory {
+  readonly peakBytes: number;
+  /** Ours: what the model was planned to take, without Node. */
+  readonly planBytes?: number;
+}
+
 /** What comes back for each task. */
 export interface SideResults {
   start: { readonly ready: true };
   load: FirstToken;
   prefill: FirstToken;
   decode: DecodeSamples;
-  memory: { readonly peakBytes: number };
+  replay: ReplaySamples;
+  memory: SideMemory;
 }
 
 export type SideTask = keyof SideResults;
@@ -55,16 +99,24 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
 const isTime = (value: unknown): value is number => Number.isFinite(value) && (value as number) > 0;
 const isList = <T>(value: unknown, isItem: (item: unknown) => item is T): value is T[] =>
   Array.isArray(value) && value.every(isItem);
+const isOptional = (value: unknown, isValue: (value: unknown) => boolean) =>
+  value === undefined || isValue(value);
 const isTokens = (value: unknown): value is number[] => isList(value, isCount);
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null;
+
+const isReads = (reads: unknown) =>
+  isRecord(reads) &&
+  [reads.bytes, reads.demandBytes].every(isCount) &&
+  [reads.demandMs, reads.computeMs].every((time) => Number.isFinite(time) && (time as number) >= 0);
 
 const requestChecks: Record<SideTask, (request: Record<string, unknown>) => boolean> = {
   start: ({ options }) =>
     isRecord(options) &&
     typeof options.modelPath === "string" &&
     [options.threads, options.contextTokens, options.sequences].every((n) => isCount(n) && n > 0) &&
-    [options.flashAttention, options.unifiedKv, options.repack].every(
+    isOptional(options.expertMemory, isCount) &&
+    [options.flashAttention, options.unifiedKv, options.repack, options.mmap].every(
       (flag) => flag === undefined || typeof flag === "boolean",
     ),
   load: ({ prompt }) => isTokens(prompt) && prompt.length > 0,
@@ -75,8 +127,15 @@ const requestChecks: Record<SideTask, (request: Record<string, unknown>) => bool
     prompts.every((prompt) => prompt.length > 0) &&
     isCount(steps) &&
     steps > 0,
+  replay: ({ prompt, forced }) => isTokens(prompt) && prompt.length > 0 && isTokens(forced),
   memory: () => true,
 };
+
+const isPart = (part: unknown) =>
+  isRecord(part) &&
+  isList(part.milliseconds, isTime) &&
+  isCount(part.diskBytes) &&
+  isOptional(part.experts, isReads);
 
 const isFirstToken = (result: Record<string, unknown>) =>
   isTime(result.milliseconds) && isCount(result.token);
@@ -86,7 +145,8 @@ const resultChecks: Record<SideTask, (result: Record<string, unknown>) => boolea
   load: isFirstToken,
   prefill: isFirstToken,
   decode: ({ stepMilliseconds, tokens }) => isList(stepMilliseconds, isTime) && isList(tokens, isTokens),
-  memory: ({ peakBytes }) => isCount(peakBytes),
+  replay: ({ prefill, decode, best }) => isPart(prefill) && isPart(decode) && isTokens(best),
+  memory: ({ peakBytes, planBytes }) => isCount(peakBytes) && isOptional(planBytes, isCount),
 };
 
 /** The message, checked; undefined when it is no request. */

@@ -1,18 +1,21 @@
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { StowageError } from "../errors.ts";
+import type { MemoryGroup } from "./memory-group.ts";
 import {
   type DecodeSamples,
   type FirstToken,
+  type ReplaySamples,
   readReply,
+  type SideMemory,
   type SideOptions,
   type SideRequest,
   type SideResults,
   type SideTask,
 } from "./side-messages.ts";
 
-export type { DecodeSamples, FirstToken, SideOptions } from "./side-messages.ts";
+export type { DecodeSamples, FirstToken, ReplaySamples, SideMemory, SideOptions } from "./side-messages.ts";
 
 /** The script of the llama.cpp side. */
 export const llamaSide = new URL(
@@ -31,12 +34,22 @@ export class Side {
   /**
    * Starts the process and loads the library; the model is loaded by the first measure.
    * @param script what the process runs: {@link serveSide} on the side's subject
+   * @param place.group whose memory limit holds the process from its beginning
+   * @param place.readers reads of files that may wait for the disk at once; by default Node's 4
    */
-  static async start(script: URL, options: SideOptions): Promise<Side> {
+  static async start(
+    script: URL,
+    options: SideOptions,
+    place: { group?: MemoryGroup | undefined; readers?: number } = {},
+  ): Promise<Side> {
+    const command = [process.execPath, ...process.execArgv, fileURLToPath(script)];
+    const [file, ...args] = place.group?.wrap(command) ?? command;
+    const readers = place.readers === undefined ? {} : { UV_THREADPOOL_SIZE: String(place.readers) };
     const side = new Side(
-      fork(fileURLToPath(script), [], {
+      spawn(file!, args, {
         serialization: "advanced",
         stdio: ["ignore", "inherit", "inherit", "ipc"],
+        env: { ...process.env, ...readers },
       }),
     );
     try {
@@ -73,9 +86,22 @@ export class Side {
     return this.#ask({ task: "decode", prompts, steps });
   }
 
+  /**
+   * One sequence from an empty cache: the prompt, then the given tokens, one a step, whatever the logits say. Nothing goes
+   * before what is measured.
+   */
+  replay(prompt: readonly number[], forced: readonly number[]): Promise<ReplaySamples> {
+    return this.#ask({ task: "replay", prompt, forced });
+  }
+
+  /** What the side has taken so far, and what it planned. Linux only. */
+  memory(): Promise<SideMemory> {
+    return this.#ask({ task: "memory" });
+  }
+
   /** The most memory that the side has had resident so far, bytes: mapped files and Node itself included. Linux only. */
   async peakMemory(): Promise<number> {
-    return (await this.#ask({ task: "memory" })).peakBytes;
+    return (await this.memory()).peakBytes;
   }
 
   /** Ends the process, also in the middle of a measure. */
