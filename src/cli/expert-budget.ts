@@ -44,7 +44,9 @@ export async function planExperts(path: string, threads: number, mostContext: nu
   const file = await openGguf(path);
   const backend = new Backend(loadNative(), { threads });
   try {
-    const layout = planWeights(file, familyOf(requireArchitecture(file.metadata)), backend);
+    const family = familyOf(requireArchitecture(file.metadata));
+    const layout = planWeights(file, family, backend);
+    const others = planWeights(file, family, backend, { expertsInSlots: true });
     const records = planExpertRecords(layout);
     if (!records) throw new StowageError("bench_experts", { path, reason: "it is a dense model" });
     const contextTokens = Math.min(mostContext, layout.hyperparameters.contextTrained);
@@ -62,7 +64,7 @@ export async function planExperts(path: string, threads: number, mostContext: nu
       contextTokens,
       expertBytes,
       recordBytes: Math.max(...records.classes.map((entry) => entry.recordBytes)),
-      otherBytes: planMemory(layout, limits, contextTokens).total - expertBytes,
+      otherBytes: planMemory(others, limits, contextTokens, 0).total,
     };
   } finally {
     backend.dispose();

@@ -11,7 +11,7 @@ import type {
   ReplaySamples,
   SideOptions,
 } from "../workload/side-messages.ts";
-import { expertOptions, expertReadsOf } from "./expert-engine.ts";
+import { expertReadsOf } from "./expert-engine.ts";
 
 /** Steps before the first that is measured, as on the other side. */
 const warmupSteps = 8;
@@ -68,47 +68,37 @@ class Stowage implements Subject {
     return { stepMilliseconds: times.slice(warmupSteps, warmupSteps + steps), tokens };
   }
 
-  /**
-   * Each given token is a request of its own, whose prompt is all before it: the keys and values of that are there
-   * still, so that it takes one step of one token.
-   */
+  /** One sequence that is given its tokens. A step's time is from the token before it to its own. */
   async replay(prompt: readonly number[], forced: readonly number[]): Promise<ReplaySamples> {
     const model = await this.#model();
     await model.engine.settled;
     model.engine.clearCache();
+    const begin = snapshot(model);
+    let prefilled = begin;
+    let last = begin.at;
     const best: number[] = [];
-    const tokens = [...prompt];
-    const prefill = await this.#part(model, async () => {
-      best.push(await this.#firstToken(model, tokens));
-    });
     const steps: number[] = [];
-    const decode = await this.#part(model, async () => {
-      for (const token of forced) {
-        tokens.push(token);
-        const started = performance.now();
-        best.push(await this.#firstToken(model, tokens));
-        steps.push(performance.now() - started);
-      }
+    const sequence = model.engine.submit({
+      prompt,
+      forced,
+      maxTokens: forced.length + 1,
+      ignoreEnd: true,
+      sampling: { temperature: 0, logprobs: 1 },
     });
-    return { prefill, decode: { ...decode, milliseconds: steps }, best };
+    for await (const event of sequence) {
+      if (event.type !== "token") continue;
+      best.push(event.top?.[0]?.token ?? event.token);
+      const now = performance.now();
+      if (best.length === 1) prefilled = snapshot(model);
+      else steps.push(now - last);
+      last = now;
+    }
+    const prefill = between(begin, prefilled);
+    return { prefill, decode: { ...between(prefilled, snapshot(model)), milliseconds: steps }, best };
   }
 
   get planned() {
     return this.#loaded ? { planBytes: this.#loaded.plan.total } : {};
-  }
-
-  /** Measures what `work` takes. */
-  async #part(model: LoadedModel, work: () => Promise<void>): Promise<ReplayPart> {
-    const before = { disk: diskBytes(), reads: expertReadsOf(model) };
-    const started = performance.now();
-    await work();
-    const milliseconds = [performance.now() - started];
-    const reads = expertReadsOf(model);
-    return {
-      milliseconds,
-      diskBytes: diskBytes() - before.disk,
-      ...(reads && before.reads && { experts: difference(reads, before.reads) }),
-    };
   }
 
   async #firstToken({ engine }: LoadedModel, prompt: readonly number[]): Promise<number> {
@@ -129,19 +119,35 @@ class Stowage implements Subject {
       contextTokens: contextTokens / sequences,
       maxSequences: sequences,
       kvTokens: contextTokens,
-      ...expertOptions(expertMemory),
+      ...(expertMemory === undefined ? {} : { expertMemory }),
     });
     return this.#loaded;
   }
 }
 
-function difference(after: ExpertReads, before: ExpertReads): ExpertReads {
-  return {
-    bytes: after.bytes - before.bytes,
-    demandBytes: after.demandBytes - before.demandBytes,
-    demandMs: after.demandMs - before.demandMs,
-    computeMs: after.computeMs - before.computeMs,
+/** What was done and read by now. */
+interface Snapshot {
+  readonly at: number;
+  readonly disk: number;
+  readonly reads: ExpertReads | undefined;
+}
+
+function snapshot(model: LoadedModel): Snapshot {
+  return { at: performance.now(), disk: diskBytes(), reads: expertReadsOf(model) };
+}
+
+function between(before: Snapshot, after: Snapshot): ReplayPart {
+  const milliseconds = [after.at - before.at];
+  const diskBytes = after.disk - before.disk;
+  if (!before.reads || !after.reads) return { milliseconds, diskBytes };
+  const { bytes, demandBytes, demandMs, computeMs } = before.reads;
+  const experts = {
+    bytes: after.reads.bytes - bytes,
+    demandBytes: after.reads.demandBytes - demandBytes,
+    demandMs: after.reads.demandMs - demandMs,
+    computeMs: after.reads.computeMs - computeMs,
   };
+  return { milliseconds, diskBytes, experts };
 }
 
 async function tokensOf(sequence: Sequence): Promise<number[]> {

@@ -92,6 +92,11 @@ export class Engine {
     return sequence;
   }
 
+  /** Time in which graphs were computed, ms. */
+  get computeMs(): number {
+    return this.#runtime.backend.computeMs;
+  }
+
   /** Forgets the keys and values of finished sequences. */
   clearCache(): void {
     this.#cache.clear();

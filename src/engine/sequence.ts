@@ -15,7 +15,10 @@ export interface SequenceRequest {
   /** Most tokens to generate; by default what is left of the context. */
   readonly maxTokens?: number;
   readonly sampling?: SamplingParams;
-  /** Tokens that are taken instead of sampled ones, as long as they last: to run a given text. */
+  /**
+   * Tokens that are taken instead of sampled ones, as long as they last: to run a given text. Their events have no
+   * `logprob`, but the most likely tokens.
+   */
   readonly forced?: ArrayLike<number>;
   /** Go on past the model's end-of-generation tokens. */
   readonly ignoreEnd?: boolean;
@@ -126,7 +129,8 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
    */
   advance(logits: Float32Array): boolean {
     const forced = this.#forced[this.generatedTokens];
-    const sampled = forced === undefined ? this.#sampler.sample(logits) : { token: forced };
+    const free = this.#sampler.sample(logits);
+    const sampled = forced === undefined ? free : { token: forced, ...(free.top && { top: free.top }) };
     this.#sampler.accept(sampled.token);
     this.tokens.push(sampled.token);
     if (!this.#ignoreEnd && this.#tokenizer.isEndOfGeneration(sampled.token)) {

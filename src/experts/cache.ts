@@ -143,6 +143,7 @@ export class ExpertCache {
             : this.#load(layer, missing[0]!, "demand");
           if (!resident) break;
           missing.shift();
+          this.#asked(resident);
           coming.push(resident);
         }
         if (wave.length === 0) await this.#any(layer, coming);
@@ -201,8 +202,12 @@ export class ExpertCache {
 
   /** Accounts for an expert that is needed now, and whether it was there. */
   #asked(resident: Resident): void {
-    if (resident.loading) {
-      resident.loading.promote();
+    const { loading } = resident;
+    if (loading) {
+      loading.promote();
+      const wait = this.metrics.waitBegins(performance.now());
+      const ended = () => wait.ended(performance.now());
+      loading.done.then(ended, ended);
       if (resident.prefetched) this.metrics.late(resident.layer);
     } else this.metrics.hit(resident.layer, resident.prefetched);
     resident.prefetched = false;
@@ -264,12 +269,9 @@ export class ExpertCache {
     this.#policy.entered(id, { tick: this.#tick, layer });
     const bytes = this.slots.bytes(layer, slot);
     const read = async () => {
-      const started = performance.now();
-      try {
-        await this.#store.read(layer, expert, bytes);
-      } finally {
-        this.metrics.read(layer, kind, bytes.length, started, performance.now());
-      }
+      const ended = this.metrics.readBegins(layer, kind, bytes.length, performance.now());
+      await this.#store.read(layer, expert, bytes);
+      ended(performance.now());
     };
     resident.loading = this.#queue.push(kind, read);
     resident.loading.done.then(

@@ -24,7 +24,12 @@ export class ExpertMetrics {
   /** Bytes of reads that ended, and the time in which at least one was in flight, ms. */
   readBytes = 0;
   readMs = 0;
+  /** Of those bytes, what came while somebody waited for an expert: shares of a read as of its time. */
+  waitedBytes = 0;
   #lastEnd = 0;
+  #waiting = 0;
+  #waitingSince = 0;
+  #waitedMs = 0;
 
   constructor(layout: ExpertLayout) {
     this.layers = Array.from({ length: layout.layers }, () => ({
@@ -69,12 +74,31 @@ export class ExpertMetrics {
     this.layers[layer]!.stallMs += milliseconds;
   }
 
-  /** A read has ended. Reads overlap: the time of each counts from where the one before it ended. */
-  read(layer: number, kind: "demand" | "prefetch", bytes: number, started: number, ended: number): void {
-    const counts = this.layers[layer]!;
-    counts[kind === "demand" ? "demandBytes" : "prefetchBytes"] += bytes;
-    this.readBytes += bytes;
-    this.readMs += ended - Math.max(started, Math.min(this.#lastEnd, ended));
-    this.#lastEnd = Math.max(this.#lastEnd, ended);
+  /** Somebody waits for an expert from now on, until `ended` is called. */
+  waitBegins(now: number): { ended(now: number): void } {
+    if (this.#waiting++ === 0) this.#waitingSince = now;
+    return {
+      ended: (now) => {
+        if (--this.#waiting === 0) this.#waitedMs += now - this.#waitingSince;
+      },
+    };
+  }
+
+  /** Time up to `now` in which somebody waited for at least one expert, ms. */
+  waitedMs(now: number): number {
+    return this.#waitedMs + (this.#waiting > 0 ? Math.max(0, now - this.#waitingSince) : 0);
+  }
+
+  /** A read has begun. @returns to be called when it has ended; reads overlap: time counts once */
+  readBegins(layer: number, kind: "demand" | "prefetch", bytes: number, started: number) {
+    const waitedBefore = this.waitedMs(started);
+    return (ended: number): void => {
+      this.layers[layer]![kind === "demand" ? "demandBytes" : "prefetchBytes"] += bytes;
+      this.readBytes += bytes;
+      this.readMs += Math.max(0, ended - Math.max(started, this.#lastEnd));
+      this.#lastEnd = Math.max(this.#lastEnd, ended);
+      const waited = this.waitedMs(ended) - waitedBefore;
+      if (ended > started) this.waitedBytes += (bytes * waited) / (ended - started);
+    };
   }
 }

@@ -19,6 +19,8 @@ const pollLevel = 1;
 export class Backend {
   readonly native: Native;
   readonly threads: number;
+  /** Time in which graphs were computed since the backend was made, ms. */
+  computeMs = 0;
   #backend: Pointer;
   #threadpool: Pointer;
   #busy = false;
@@ -111,9 +113,11 @@ export class Backend {
     if (!graph.allocated)
       throw new StowageError("native_disposed", { what: "The working memory of a graph" });
     this.#busy = true;
+    const started = performance.now();
     let status: number;
     try {
       status = options.short ? this.#run(backend, pointer) : await this.#runAside(backend, pointer);
+      this.computeMs += performance.now() - started;
       if (options.short) await nextTurn();
     } finally {
       this.#busy = false;
