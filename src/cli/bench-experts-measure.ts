@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { StowageError } from "../errors.ts";
 import { loadNative } from "../ggml/library.ts";
 import { type DiskRate, measureDiskRate } from "../workload/disk-rate.ts";
@@ -24,11 +23,10 @@ import {
 } from "./bench-experts-metrics.ts";
 import { type Contender, type Run, runLimited, type Work } from "./bench-experts-run.ts";
 import { type ExpertsModel, expertBudget, planExperts, processBytes } from "./expert-budget.ts";
+import { twinOf } from "./expert-twin.ts";
 
 export interface ExpertsBenchOptions {
   readonly modelPath: string;
-  /** A model with local routing, for `decode_local`. Default: see {@link localModelOf}. */
-  readonly localModelPath?: string;
   /** On all that a side's process takes, page cache included: a share of the file, or bytes. */
   readonly memory: MemoryAmount;
   readonly threads: number;
@@ -47,6 +45,8 @@ const goals: Readonly<Record<Metric, number>> = {
   chat: 2,
 };
 
+/** SRP(16) as published for OLMoE-1B-7B (arXiv 2505.16056). */
+const localShare = 0.51;
 const contextTokens = 1024;
 const pageBytes = 4096;
 /** Limits of the curve, as shares of the file. */
@@ -72,9 +72,8 @@ export async function measureExperts(
   options: ExpertsBenchOptions,
 ): Promise<{ report: Report; plots: Plot[] }> {
   const { threads, rounds, note } = options;
-  const model = await planExperts(options.modelPath, threads, contextTokens);
-  const localPath = options.localModelPath ?? localModelOf(options.modelPath);
-  const local = localPath === undefined ? undefined : await planExperts(localPath, threads, contextTokens);
+  const model = await planExperts(await twinOf(options.modelPath, "uniform", note), threads, contextTokens);
+  const local = await planExperts(await twinOf(options.modelPath, localShare, note), threads, contextTokens);
   const limit = limitOf(options.memory, model);
   const budget = expertBudget(model, limit);
   const work = workFor(model);
@@ -125,7 +124,6 @@ export async function measureExperts(
     for (const metric of metrics) {
       ratios[metric].push(speedup(sampleOf(mine, metric, work), sampleOf(theirs, metric, work)));
     }
-    if (!local) continue;
     const steady = { ...work, longPrompt: 0, answer: 0 };
     const [mineLocal, theirsLocal] = await pair(local, steady, "local");
     ratios.decode_local.push(
@@ -195,15 +193,6 @@ export async function measureExperts(
     ],
   };
   return { report, plots };
-}
-
-/**
- * The file with local routing that belongs to a model: beside it, as `stowage synth --locality 51%` writes it; undefined
- * when there is none.
- */
-function localModelOf(path: string): string | undefined {
-  const beside = path.replace(/(\.gguf)?$/, "-local.gguf");
-  return existsSync(beside) ? beside : undefined;
 }
 
 /** A whole number of pages. */

@@ -1,9 +1,9 @@
 /** One process of one side under a real memory limit, from cold caches on. */
 import { StowageError } from "../errors.ts";
+import { topicalTokens } from "../model/topics.ts";
 import { formatBytes } from "../workload/format.ts";
 import { type GroupUsage, MemoryGroup } from "../workload/memory-group.ts";
 import { cachedBytes, dropPageCache } from "../workload/page-cache.ts";
-import { randomTokens } from "../workload/random-tokens.ts";
 import { withReadAhead } from "../workload/read-ahead.ts";
 import { type ReplaySamples, Side, type SideMemory, type SideOptions } from "../workload/side.ts";
 import { sum } from "./bench-experts-metrics.ts";
@@ -77,7 +77,7 @@ export async function runLimited(
     side = await Side.start(contender.script, contender.options, { group, readers });
     const started = side;
     const replay = (prompt: number, forced: number, part: number) => {
-      const tokens = randomTokens(prompt + forced, model.vocabulary, 10 * seed + part, model.topics);
+      const tokens = topicalTokens(10 * seed + part, prompt + forced, model.text);
       return started.replay(tokens.slice(0, prompt), tokens.slice(prompt));
     };
     await withReadAhead(model.path, contender.readAhead, () => replay(1, 0, 0));

@@ -6,7 +6,6 @@ import { describe, it } from "node:test";
 import { samplePath, withoutSample } from "../../test/sample-model.ts";
 import { StowageError } from "../errors.ts";
 import { findGroupRoot, MemoryGroup } from "../workload/memory-group.ts";
-import { randomTokens } from "../workload/random-tokens.ts";
 import { llamaSide } from "../workload/side.ts";
 import { demandRate, overBound, rowsOf, sampleOf, speedup } from "./bench-experts-metrics.ts";
 import { type Contender, type Run, runLimited, type Work } from "./bench-experts-run.ts";
@@ -77,17 +76,6 @@ describe("metrics of a run", () => {
     // 6 MB at 20 MB/s are 300 ms, more than computing.
     assert.equal(overBound(reading, 20e6), 400 / 300);
     assert.equal(overBound(reading, 60e6), 400 / 250);
-  });
-});
-
-describe("the text of a model", () => {
-  it("is runs of tokens of one topic, the same at every run", () => {
-    const topics = { topics: 8, meanRun: 16 };
-    const tokens = randomTokens(1600, 1000, 3, topics);
-    assert.deepEqual(randomTokens(1600, 1000, 3, topics), tokens);
-    assert.ok(tokens.every((token) => token >= 0 && token < 1000));
-    const changes = tokens.filter((token, index) => index > 0 && token % 8 !== tokens[index - 1]! % 8).length;
-    assert.ok(changes > 50 && changes < 200, `${changes} changes`);
   });
 });
 

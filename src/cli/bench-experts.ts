@@ -8,7 +8,6 @@ import { reportAction } from "./report-action.ts";
 
 interface Flags {
   readonly model: string;
-  readonly localModel?: string;
   readonly memory: MemoryAmount;
   readonly against: string;
   readonly threads: number;
@@ -18,10 +17,9 @@ interface Flags {
 
 export function register(command: Command): void {
   command
-    .requiredOption("--model <file>", "the GGUF file that both sides load")
-    .option(
-      "--local-model <file>",
-      "one whose tokens often take the experts of those before (default: beside FILE, as FILE-local.gguf)",
+    .requiredOption(
+      "--model <file>",
+      "a GGUF file; measured are random weights of its shape, with uniform and with local routing, beside it",
     )
     .addOption(
       command
@@ -45,10 +43,9 @@ export function register(command: Command): void {
         .default(3),
     )
     .option("--curve", "measure limits from 30% to 100% of the file too");
-  reportAction(command, async ({ model, localModel, memory, threads, rounds, curve = false }: Flags) => {
+  reportAction(command, async ({ model, memory, threads, rounds, curve = false }: Flags) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, interrupted);
-    const options = { modelPath: model, memory, threads, rounds, curve, note };
-    return measureExperts({ ...options, ...(localModel !== undefined && { localModelPath: localModel }) });
+    return measureExperts({ modelPath: model, memory, threads, rounds, curve, note });
   });
 }
 

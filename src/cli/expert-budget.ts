@@ -1,6 +1,7 @@
 import { planMemory } from "../engine/memory-plan.ts";
 import { StowageError } from "../errors.ts";
 import { allRecordBytes } from "../experts/layout.ts";
+import { prepare } from "../experts/prepare.ts";
 import { Backend } from "../ggml/backend.ts";
 import { loadNative } from "../ggml/library.ts";
 import { requireArchitecture } from "../gguf/metadata.ts";
@@ -8,7 +9,7 @@ import { openGguf } from "../gguf/read.ts";
 import { planExpertRecords } from "../model/expert-records.ts";
 import { familyOf } from "../model/families.ts";
 import { planWeights } from "../model/layout.ts";
-import type { Topics } from "../workload/random-tokens.ts";
+import { type TopicProcess, topicsOf } from "../model/topics.ts";
 
 /**
  * What a side's process takes before it loads a model, bytes: Node, its heap and the libraries. 90 to 100 MB are
@@ -23,8 +24,8 @@ export interface ExpertsModel {
   readonly files: readonly string[];
   readonly fileBytes: number;
   readonly vocabulary: number;
-  /** What its text is like: of a synthetic model with local routing it has topics. */
-  readonly topics: Topics;
+  /** The text that it was made for; any is as good for a model without topics. */
+  readonly text: TopicProcess;
   /** Longest sequence of the measurement, tokens. */
   readonly contextTokens: number;
   /** Experts of all layers together. */
@@ -36,7 +37,7 @@ export interface ExpertsModel {
 }
 
 /**
- * Plans a model for one sequence.
+ * Plans a model for one sequence, and prepares its experts where they are not.
  * @param mostContext tokens; the model's own limit is kept
  * @throws StowageError bench_experts for a dense model; gguf_*, model_*, native_*
  */
@@ -49,6 +50,8 @@ export async function planExperts(path: string, threads: number, mostContext: nu
     const others = planWeights(file, family, backend, { expertsInSlots: true });
     const records = planExpertRecords(layout);
     if (!records) throw new StowageError("bench_experts", { path, reason: "it is a dense model" });
+    // Once, and not under the limit: a model that is used with a budget is prepared.
+    await prepare(file, records, backend);
     const contextTokens = Math.min(mostContext, layout.hyperparameters.contextTrained);
     const limits = { contextTokens, maxSequences: 1, stepTokens: 512 };
     const expertBytes = allRecordBytes(records);
@@ -57,10 +60,7 @@ export async function planExperts(path: string, threads: number, mostContext: nu
       files: file.shards.map((shard) => shard.path),
       fileBytes: file.shards.reduce((total, { bytes }) => total + bytes, 0),
       vocabulary: layout.vocabulary,
-      topics: {
-        topics: file.metadata.number("stowage.synth.topics", 1),
-        meanRun: file.metadata.number("stowage.synth.topic_run", 1),
-      },
+      text: topicsOf(file.metadata) ?? { vocabulary: layout.vocabulary, topics: 1, meanRun: 1 },
       contextTokens,
       expertBytes,
       recordBytes: Math.max(...records.classes.map((entry) => entry.recordBytes)),

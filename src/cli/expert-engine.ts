@@ -7,7 +7,7 @@ export function expertReadsOf({ engine, experts }: LoadedModel): ExpertReads | u
   const { readBytes, waitedBytes } = experts.metrics;
   return {
     bytes: readBytes,
-    demandBytes: waitedBytes,
+    demandBytes: Math.round(waitedBytes),
     demandMs: experts.metrics.waitedMs(performance.now()),
     computeMs: engine.computeMs,
   };
