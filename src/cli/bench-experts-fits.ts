@@ -1,4 +1,4 @@
-import { randomTokens } from "../workload/random-tokens.ts";
+import { topicalTokens } from "../model/topics.ts";
 import type { Report } from "../workload/report.ts";
 import { Side } from "../workload/side.ts";
 import { median } from "../workload/statistics.ts";
@@ -6,61 +6,68 @@ import { round3, sum } from "./bench-experts-metrics.ts";
 import type { Contender, Work } from "./bench-experts-run.ts";
 import type { ExpertsModel } from "./expert-budget.ts";
 
-/** Measured turns of both, after one that is not. */
-const turns = 3;
+/** Fresh processes of both, measured in turns. */
+const rounds = 4;
 const answer = 24;
 
+/** Times of a prompt and its answer, ms. */
+interface Times {
+  readonly decode: number;
+  readonly prefill: number;
+}
+
 /**
- * What it costs to hold experts in slots when all of them fit: the engine with a slot for each beside the one that has
- * them resident, without a limit, in processes that live side by side and are measured in turns.
- * @returns ratios of speed, median of the turns
+ * What a budget for experts costs when all of them fit: the engine with such a budget beside the one without, no limit. Each
+ * round has processes of its own, because a process keeps for its life what luck it had with large pages; who starts
+ * and who is measured first changes.
+ * @returns ratios of speed, median of the rounds
  */
 export async function measureFits(
-  [resident, slots]: readonly [Contender, Contender],
+  contenders: readonly [resident: Contender, budgeted: Contender],
   model: ExpertsModel,
   work: Work,
   rows: Report["results"][number][],
   note: (text: string) => void,
 ): Promise<{ decode: number; prefill: number }> {
   const ratios = { decode: [] as number[], prefill: [] as number[] };
-  const contenders = [resident, slots];
-  const sides: Side[] = [];
-  try {
-    for (const { script, options } of contenders) sides.push(await Side.start(script, options));
-    for (let turn = 0; turn <= turns; turn++) {
-      note(`all experts fit, turn ${turn} of ${turns}`);
-      const prompt = randomTokens(
-        turn === 0 ? work.shortPrompt : work.longPrompt,
-        model.vocabulary,
-        1000 + turn,
-      );
-      const forced = randomTokens(answer, model.vocabulary, 2000 + turn);
-      const times: { decode: number; prefill: number }[] = [];
-      for (const index of turn % 2 === 0 ? [0, 1] : [1, 0]) {
-        const { prefill, decode } = await sides[index]!.replay(prompt, forced);
-        times[index] = { decode: sum(decode.milliseconds), prefill: sum(prefill.milliseconds) };
-        if (turn === 0) continue;
-        const { side, setting } = contenders[index]!;
-        const head = { side, setting: `${setting}, no limit`, model: "uniform", round: turn };
-        for (const [metric, part, tokens] of [
-          ["fits_prefill", prefill, prompt.length],
-          ["fits_decode", decode, forced.length],
-        ] as const) {
-          const tokensPerSecond = round3((tokens / sum(part.milliseconds)) * 1000);
-          rows.push({
-            ...head,
-            metric,
-            tokens_per_s: tokensPerSecond,
-            ms: part.milliseconds.map(round3).join(" "),
-          });
-        }
+  for (let round = 1; round <= rounds; round++) {
+    note(`all experts fit, round ${round} of ${rounds}`);
+    const order = round % 2 === 0 ? [0, 1] : [1, 0];
+    const sides: Side[] = [];
+    try {
+      for (const index of order) {
+        sides[index] = await Side.start(contenders[index]!.script, contenders[index]!.options);
+        await replayOn(sides[index], work.shortPrompt, model, 0);
       }
-      if (turn === 0) continue;
+      const times: Times[] = [];
+      for (const index of order) {
+        times[index] = await replayOn(sides[index]!, work.longPrompt, model, round);
+        rows.push(...rowsFor(contenders[index]!, times[index], work.longPrompt, round));
+      }
       ratios.decode.push(times[0]!.decode / times[1]!.decode);
       ratios.prefill.push(times[0]!.prefill / times[1]!.prefill);
+    } finally {
+      await Promise.all(sides.map((side) => side?.stop()));
     }
-    return { decode: median(ratios.decode), prefill: median(ratios.prefill) };
-  } finally {
-    await Promise.all(sides.map((side) => side.stop()));
   }
+  return { decode: median(ratios.decode), prefill: median(ratios.prefill) };
+}
+
+async function replayOn(side: Side, promptTokens: number, model: ExpertsModel, seed: number): Promise<Times> {
+  const tokens = topicalTokens(1000 + seed, promptTokens + answer, model.text);
+  const { prefill, decode } = await side.replay(tokens.slice(0, promptTokens), tokens.slice(promptTokens));
+  return { prefill: sum(prefill.milliseconds), decode: sum(decode.milliseconds) };
+}
+
+function rowsFor({ side, setting }: Contender, times: Times, promptTokens: number, round: number) {
+  const row = (metric: string, tokens: number, ms: number) => ({
+    side,
+    setting: `${setting}, no limit`,
+    model: "uniform",
+    round,
+    metric,
+    tokens_per_s: round3((tokens / ms) * 1000),
+    ms: round3(ms),
+  });
+  return [row("fits_prefill", promptTokens, times.prefill), row("fits_decode", answer, times.decode)];
 }

@@ -9,11 +9,12 @@ import { KvTensors } from "../kv/tensors.ts";
 import { kvShape } from "../model/attention-shape.ts";
 import { familyOf } from "../model/families.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
+import { planWeights } from "../model/layout.ts";
 import { ModelWeights } from "../model/weights.ts";
 import { FirstComeFirstServed } from "../scheduler/policies/fcfs.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { Engine } from "./engine.ts";
-import { type ExpertOptions, openExperts, planExperts } from "./expert-memory.ts";
+import type { ExpertOptions } from "./expert-memory.ts";
 import { checkBudget, type MemoryPlan, planMemory } from "./memory-plan.ts";
 
 /** How a model is loaded. Everything has a default that suits a laptop. */
@@ -73,7 +74,11 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
   try {
     const threads = whole("threads", options.threads ?? availableParallelism(), 512);
     const backend = own(new Backend(loadNative(), { threads }));
-    const { layout, slots } = planExperts(file, family, backend, options.expertMemory);
+    // Nobody else pays for the code of expert budgets, in memory and in time to start.
+    const budget = options.expertMemory === undefined ? undefined : await import("./expert-memory.ts");
+    const { layout, slots } = budget
+      ? budget.planExperts(file, family, backend, options.expertMemory)
+      : { layout: planWeights(file, family, backend), slots: undefined };
     const h = layout.hyperparameters;
     const contextTokens = whole(
       "contextTokens",
@@ -94,7 +99,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     const kv = own(new KvTensors(backend, kvShape(h, plan.kvCells)));
     tokenizer = own(await vocabulary);
     options.signal?.throwIfAborted();
-    const experts = slots && (await openExperts(file, slots, backend, options));
+    const experts = slots && (await budget!.openExperts(file, slots, backend, options));
     const runtime = { backend, family, weights, kv, ...(experts && { experts }) };
     const engine = new Engine(runtime, tokenizer, new FirstComeFirstServed(), limits);
     const dispose = async () => {
