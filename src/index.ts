@@ -2,6 +2,7 @@
 export type { LoadOptions } from "./engine/load.ts";
 export type { MemoryPlan } from "./engine/memory-plan.ts";
 export {
+  type ExpertReport,
   type FinishPart,
   type GenerateOptions,
   type GenerationPart,
@@ -14,4 +15,5 @@ export type { TokenLogprob } from "./engine/sampling/logprobs.ts";
 export type { SamplingParams } from "./engine/sampling/params.ts";
 export type { FinishReason } from "./engine/sequence.ts";
 export { type ErrorCode, type ErrorDetails, errorCatalogue, StowageError } from "./errors.ts";
+export type { LayerCounts } from "./experts/metrics.ts";
 export type { ChatMessage } from "./tokenizer/chat-template.ts";

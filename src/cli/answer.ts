@@ -1,5 +1,5 @@
 import type { FinishPart, GenerateOptions, Model } from "../engine/model.ts";
-import { formatNumber } from "../workload/format.ts";
+import { formatBytes, formatNumber } from "../workload/format.ts";
 
 /** How answers are shown. */
 export interface AnswerStyle {
@@ -51,7 +51,7 @@ export async function answer(model: Model, options: GenerateOptions, style: Answ
     decode: rate(usage.completionTokens - 1, lastAt - firstAt),
   };
   if (!style.json && !text.endsWith("\n")) process.stdout.write("\n");
-  if (style.stats) process.stderr.write(`${statsLine(finish!, speed)}\n`);
+  if (style.stats) process.stderr.write(`${statsLine(finish!, speed)}\n${expertsLine(model)}`);
   return { text, finish: finish!, speed };
 }
 
@@ -62,6 +62,21 @@ function statsLine({ usage, reason }: FinishPart, { prefill, decode }: Speed): s
     `prefill: ${promptTokens} tokens, ${cachedTokens} of them cached${at(prefill)}; ` +
     `decode: ${completionTokens} tokens${at(decode)}; end: ${reason}`
   );
+}
+
+/** What came of the budget for experts since the model was loaded; nothing where there is none. */
+function expertsLine(model: Model): string {
+  const { experts } = model;
+  if (!experts) return "";
+  const { hits, misses, late, demandBytes, prefetchBytes, stallMs, prefetchesUseful, prefetchesWasted } =
+    experts.total;
+  const share = (100 * hits) / Math.max(1, hits + misses + late);
+  const read = formatBytes(demandBytes + prefetchBytes);
+  const ahead =
+    experts.prefetch === undefined
+      ? ""
+      : `; read ahead: ${prefetchesUseful + late} in use, ${prefetchesWasted} in vain${experts.prefetch.active ? "" : ", off now: it did not pay"}`;
+  return `experts: ${share.toFixed(0)} % were there, ${read} read, ${(stallMs / 1000).toFixed(1)} s waited for${ahead}\n`;
 }
 
 function shown(text: string): string {

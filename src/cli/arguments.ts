@@ -42,6 +42,11 @@ export function parseMemoryAmount(text: string): MemoryAmount {
   throw new InvalidArgumentError("It has to be a share from 1% to 100%, or an amount such as 2GiB.");
 }
 
+/** For `argParser`: a share such as 50%, as it is, or an amount of memory in bytes. */
+export function parseExpertMemory(text: string): string | number {
+  return /^\d+(\.\d+)?%$/.test(text.trim()) ? text.trim() : parseBytes(text);
+}
+
 /** For `argParser` of flags that may be given several times. */
 export function collect(text: string, previous: readonly string[] = []): string[] {
   return [...previous, text];

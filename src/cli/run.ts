@@ -4,12 +4,19 @@ import { text } from "node:stream/consumers";
 import type { Command } from "commander";
 import { type GenerateOptions, loadModel, type Model } from "../engine/model.ts";
 import { StowageError } from "../errors.ts";
+import {
+  type EvictionName,
+  evictionNames,
+  type PrefetchName,
+  prefetchNames,
+} from "../experts/policies/policies.ts";
 import { formatBytes } from "../workload/format.ts";
 import { type AnswerStyle, answer } from "./answer.ts";
-import { collect, parseBytes, parseNumber } from "./arguments.ts";
+import { collect, parseBytes, parseExpertMemory, parseNumber } from "./arguments.ts";
 import { chat } from "./chat.ts";
 import { demonstrate } from "./demonstration.ts";
 import { Interrupts } from "./interrupts.ts";
+import { Progress } from "./progress.ts";
 
 interface Flags {
   readonly maxTokens?: number;
@@ -25,6 +32,10 @@ interface Flags {
   readonly context?: number;
   readonly threads?: number;
   readonly memory?: number;
+  readonly expertMemory?: number | string;
+  readonly expertPolicy?: EvictionName;
+  readonly expertPrefetch?: PrefetchName;
+  readonly unprepared?: true;
   readonly json?: true;
   readonly stats?: true;
   readonly demo?: true;
@@ -54,6 +65,28 @@ export function register(command: Command): void {
     )
     .option("--threads <n>", "compute threads (default: the processors of this machine)", parseNumber)
     .option("--memory <size>", "most memory to take, such as 2GiB (default: no limit)", parseBytes)
+    .option(
+      "--expert-memory <size>",
+      "most memory for the experts, such as 3GiB, or a share of them such as 50% (default: all stay in memory)",
+      parseExpertMemory,
+    )
+    .addOption(
+      command
+        .createOption(
+          "--expert-policy <name>",
+          "which expert leaves when another needs its place (default: lru)",
+        )
+        .choices(evictionNames),
+    )
+    .addOption(
+      command
+        .createOption("--expert-prefetch <name>", "which experts are read ahead (default: next-gate)")
+        .choices(prefetchNames),
+    )
+    .option(
+      "--unprepared",
+      "read experts from the model's own file: slower, and nothing is written beside it",
+    )
     .option("--json", "print each token, and the end, as a line of JSON")
     .option("--stats", "print speeds on stderr")
     .option("--demo", "where stdin is no terminal, show two sample texts instead of reading it")
@@ -101,12 +134,23 @@ async function modeOf(prompt: string | undefined, { json, demo }: Flags): Promis
 }
 
 async function load(path: string, flags: Flags, signal: AbortSignal): Promise<Model> {
+  const { expertMemory, expertPolicy, expertPrefetch } = flags;
+  let progress: Progress | undefined;
   return loadModel(path, {
     signal,
+    onPrepare: (written, total) => {
+      progress ??= new Progress({ label: `Preparing ${path}, once`, total, unit: "bytes" });
+      progress.update(written);
+    },
+    onHint: (hint) => process.stderr.write(`hint: ${hint.message}\n  ${hint.next}\n`),
+    ...(flags.unprepared && { prepare: "never" }),
+    ...(expertMemory === undefined ? {} : { expertMemory }),
+    ...(expertPolicy === undefined ? {} : { expertPolicy }),
+    ...(expertPrefetch === undefined ? {} : { expertPrefetch }),
     ...(flags.context === undefined ? {} : { contextTokens: flags.context }),
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
     ...(flags.memory === undefined ? {} : { memory: flags.memory }),
-  });
+  }).finally(() => progress?.finish());
 }
 
 async function once(model: Model, prompt: string, flags: Flags, signal: AbortSignal): Promise<void> {
@@ -132,8 +176,10 @@ function isRaw(model: Model, flags: Flags): boolean {
 
 function summary({ info }: Model, path: string): string {
   const experts = info.experts > 0 ? `, ${info.experts} experts a layer, ${info.expertsUsed} at work` : "";
-  const weights = formatBytes(info.memory.mappedWeights + info.memory.convertedWeights);
-  return `${basename(path)}: ${info.architecture}, ${info.layers} layers${experts}, ${weights} of weights, context of ${info.contextTokens} tokens`;
+  const { mappedWeights, convertedWeights, experts: slots } = info.memory;
+  const held = slots > 0 ? ` and ${formatBytes(slots)} for experts` : "";
+  const weights = formatBytes(mappedWeights + convertedWeights);
+  return `${basename(path)}: ${info.architecture}, ${info.layers} layers${experts}, ${weights} of weights${held}, context of ${info.contextTokens} tokens`;
 }
 
 function styleOf(flags: Flags): AnswerStyle {

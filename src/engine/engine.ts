@@ -5,7 +5,7 @@ import type { SchedulingPolicy } from "../scheduler/plan.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { Sequence, type SequenceRequest } from "./sequence.ts";
 import { type StepRecord, StepRecords } from "./step-records.ts";
-import { type StepEntry, StepRunner } from "./step-runner.ts";
+import { type StepEntry, StepRunner, type StepTimes } from "./step-runner.ts";
 
 /** Bounds of an engine's steps. */
 export interface EngineLimits {
@@ -194,15 +194,21 @@ export class Engine {
 
     this.#stepping = live.map(({ sequence }) => sequence);
     let sampleMs = 0;
-    const times = await this.#steps.run(
-      live.map(({ entry }) => entry),
-      () => this.#deliver(),
-      (index, logits) => {
-        const from = performance.now();
-        this.#commit(live[index]!.sequence, live[index]!.entry, logits);
-        sampleMs += performance.now() - from;
-      },
-    );
+    let times: StepTimes | undefined;
+    try {
+      times = await this.#steps.run(
+        live.map(({ entry }) => entry),
+        () => this.#deliver(),
+        (index, logits) => {
+          const from = performance.now();
+          this.#commit(live[index]!.sequence, live[index]!.entry, logits);
+          sampleMs += performance.now() - from;
+        },
+      );
+    } catch (error) {
+      // An expert could not be read, say: who was in the step ends with that, the others go on.
+      for (const { sequence } of live) this.#fail(sequence, error);
+    }
     this.#stepping = [];
     this.#lastStepMs = performance.now() - started;
     if (times) this.records.add(recordOf(started, live, times, sampleMs));
@@ -246,6 +252,12 @@ export class Engine {
   #preempt(sequence: Sequence): void {
     this.#leave(sequence);
     this.#waiting.unshift(sequence);
+  }
+
+  #fail(sequence: Sequence, error: unknown): void {
+    if (sequence.finished) return;
+    this.#leave(sequence);
+    sequence.fail(error);
   }
 
   #leave(sequence: Sequence): void {

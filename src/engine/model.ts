@@ -1,4 +1,5 @@
 import { StowageError } from "../errors.ts";
+import type { LayerCounts } from "../experts/metrics.ts";
 import { ChatPrompt, checkMessages } from "../tokenizer/chat-prompt.ts";
 import type { ChatMessage } from "../tokenizer/chat-template.ts";
 import { type LoadedModel, type LoadOptions, loadEngine } from "./load.ts";
@@ -70,6 +71,22 @@ export interface ModelInfo {
   readonly memory: MemoryPlan;
 }
 
+/** How experts under a budget fare. */
+export interface ExpertReport {
+  readonly total: LayerCounts;
+  /** By layer. */
+  readonly layers: readonly LayerCounts[];
+  /** Reading ahead: whether it is on, and the mean time that a decode step waits with and without it, ms. */
+  readonly prefetch:
+    | {
+        readonly policy: string;
+        readonly active: boolean;
+        readonly stallMsOn: number | undefined;
+        readonly stallMsOff: number | undefined;
+      }
+    | undefined;
+}
+
 /**
  * Loads a model file in GGUF format. Nothing is held when it throws.
  * @throws StowageError native_*, gguf_*, model_*, template_*, load_option, memory_budget; the signal's reason when
@@ -117,6 +134,18 @@ export class Model {
    */
   get settled(): Promise<void> {
     return this.#loaded.engine.settled;
+  }
+
+  /** What came of a budget for experts, since the model was loaded; undefined where all experts stay in memory. */
+  get experts(): ExpertReport | undefined {
+    const { experts } = this.#open();
+    if (!experts) return undefined;
+    const { metrics, prefetcher } = experts;
+    return {
+      total: metrics.total,
+      layers: metrics.layers.map((counts) => ({ ...counts })),
+      prefetch: prefetcher && { policy: prefetcher.policy.name, ...prefetcher.account },
+    };
   }
 
   /**

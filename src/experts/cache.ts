@@ -17,7 +17,7 @@ interface Resident {
   loading: QueuedRead | undefined;
   /** Brought in by a prefetch, and not used since. */
   prefetched: boolean;
-  /** Brought in for a long prefill, in the place of something else. */
+  /** Brought in for a long prefill, and not used by a decode step since. */
   passing: boolean;
 }
 
@@ -27,7 +27,8 @@ const wavesAhead = 16;
 /**
  * Which experts lie in slots. Whoever computes asks for the experts of a layer and gets them pinned, read from the store
  * where they are missing; who leaves for them, the policy says. A long prefill needs nearly every expert of one layer after
- * the other: what it reads is first to leave again, so that it does not flush what decoding needs.
+ * the other: what it reads is first to leave again, so that it flushes neither what decoding needs nor what its next
+ * chunk will ask for first.
  */
 export class ExpertCache {
   readonly layout: ExpertLayout;
@@ -41,8 +42,13 @@ export class ExpertCache {
   readonly #residents = new Map<ExpertId, Resident>();
   /** By class: slots that hold nothing. */
   readonly #free: number[][];
-  /** What a prefill has read and used: the first to leave, in this order. */
-  readonly #passing = new Set<Resident>();
+  /**
+   * What a prefill has read and used, and no decode step since; and what was read ahead for nothing. The first to
+   * leave, the latest before the others.
+   */
+  readonly #passing: Resident[] = [];
+  /** By layer: what was read ahead for its next use, and has to be there until then. */
+  readonly #ahead: Set<Resident>[];
   #tick = 0;
 
   constructor(
@@ -55,6 +61,7 @@ export class ExpertCache {
     this.layout = layout;
     this.slots = slots;
     this.metrics = new ExpertMetrics(layout);
+    this.#ahead = Array.from({ length: layout.layers }, () => new Set());
     this.#store = store;
     this.#policy = policy;
     this.#queue = new ReadQueue(options.readsInFlight);
@@ -97,8 +104,14 @@ export class ExpertCache {
         held.push(resident);
       }
     }
+    for (const resident of held) this.#asked(resident);
+    this.#arrived(layer);
     try {
-      for (const expert of missing) held.push(await this.#loadSurely(layer, expert));
+      for (const expert of missing) {
+        const resident = await this.#loadSurely(layer, expert);
+        this.#asked(resident);
+        held.push(resident);
+      }
       await this.#ready(layer, held);
     } catch (error) {
       for (const resident of held) this.#unpin(resident);
@@ -133,6 +146,7 @@ export class ExpertCache {
         this.#asked(resident);
       }
     }
+    this.#arrived(layer);
     try {
       while (wave.length + coming.length + missing.length > 0) {
         while (missing.length > 0 && coming.length < wavesAhead) {
@@ -143,6 +157,7 @@ export class ExpertCache {
             : this.#load(layer, missing[0]!, "demand");
           if (!resident) break;
           missing.shift();
+          resident.passing = true;
           this.#asked(resident);
           coming.push(resident);
         }
@@ -152,7 +167,7 @@ export class ExpertCache {
         yield wave.map(({ id }) => id % this.layout.experts);
         for (const resident of wave.splice(0)) {
           this.#unpin(resident);
-          if (resident.passing) this.#passing.add(resident);
+          if (resident.passing) this.#pass(resident);
         }
       }
     } finally {
@@ -171,6 +186,8 @@ export class ExpertCache {
       const resident = this.#load(layer, expert, "prefetch");
       if (!resident) return;
       resident.prefetched = true;
+      resident.passing = !options.evict;
+      this.#ahead[layer]!.add(resident);
       this.#unpin(resident);
     }
   }
@@ -215,11 +232,7 @@ export class ExpertCache {
 
   /** Waits until all are there. */
   async #ready(layer: number, residents: readonly Resident[]): Promise<void> {
-    for (const resident of residents) {
-      this.#asked(resident);
-      resident.passing = false;
-      this.#passing.delete(resident);
-    }
+    for (const resident of residents) this.#stay(resident);
     const waiting = residents.flatMap(({ loading }) => loading?.done ?? []);
     if (waiting.length === 0) return;
     const started = performance.now();
@@ -227,6 +240,30 @@ export class ExpertCache {
     const results = await Promise.allSettled(waiting);
     this.metrics.stalled(layer, performance.now() - started);
     for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+
+  /** A decode step uses it: it is the policy's from now on. */
+  #stay(resident: Resident): void {
+    resident.passing = false;
+    const index = this.#passing.lastIndexOf(resident);
+    if (index >= 0) this.#passing.splice(index, 1);
+  }
+
+  /** It is the first to leave. */
+  #pass(resident: Resident): void {
+    this.#stay(resident);
+    resident.passing = true;
+    this.#passing.push(resident);
+  }
+
+  /** The layer is run: what was to be read ahead for it and is not among its experts need not be read. */
+  #arrived(layer: number): void {
+    for (const resident of [...this.#ahead[layer]!]) {
+      if (!resident.prefetched) continue;
+      if (resident.loading?.cancel()) resident.prefetched = false;
+      else this.#pass(resident);
+    }
+    this.#ahead[layer]!.clear();
   }
 
   /** Waits until one of them is there. */
@@ -251,7 +288,6 @@ export class ExpertCache {
 
   /** Begins to read an expert into a slot, pinned. @returns undefined when every slot is in use */
   #load(layer: number, expert: number, kind: "demand" | "prefetch"): Resident | undefined {
-    const passing = this.#free[this.layout.layerClass[layer]!]!.length === 0;
     const slot = this.#takeSlot(layer);
     if (slot === undefined) return undefined;
     if (kind === "demand") this.metrics.miss(layer);
@@ -263,7 +299,7 @@ export class ExpertCache {
       pins: 1,
       loading: undefined,
       prefetched: false,
-      passing,
+      passing: false,
     };
     this.#residents.set(id, resident);
     this.#policy.entered(id, { tick: this.#tick, layer });
@@ -292,7 +328,7 @@ export class ExpertCache {
 
   #hasSpare(layer: number): boolean {
     if (this.#free[this.layout.layerClass[layer]!]!.length > 0) return true;
-    return [...this.#passing].some((resident) => this.#mayLeave(resident, layer));
+    return this.#passing.some((resident) => this.#mayLeave(resident, layer));
   }
 
   #mayLeave({ pins, loading, layer: own }: Resident, layer: number): boolean {
@@ -300,14 +336,15 @@ export class ExpertCache {
   }
 
   #evict(layer: number): void {
-    const passing = [...this.#passing].find((resident) => this.#mayLeave(resident, layer));
+    // The latest is what a prefill, which goes round the layers, needs again last.
+    const passing = this.#passing.findLast((resident) => this.#mayLeave(resident, layer));
     if (passing) {
       this.#forget(passing);
       return;
     }
     const all = [...this.#residents.values()].filter((resident) => this.#mayLeave(resident, layer));
-    // What was fetched for a use to come stays, if anything else can go.
-    const used = all.filter(({ prefetched }) => !prefetched);
+    // What was read ahead for a use to come stays, if anything else can go.
+    const used = all.filter((resident) => !this.#ahead[resident.layer]!.has(resident));
     const candidates = (used.length > 0 ? used : all).map(({ id }) => id);
     if (candidates.length === 0) return;
     this.#forget(this.#residents.get(this.#policy.victim(candidates, { tick: this.#tick, layer }))!);
@@ -317,7 +354,8 @@ export class ExpertCache {
   #forget(resident: Resident): void {
     if (resident.prefetched) this.metrics.wasted(resident.layer);
     this.#residents.delete(resident.id);
-    this.#passing.delete(resident);
+    this.#stay(resident);
+    this.#ahead[resident.layer]!.delete(resident);
     this.#policy.left(resident.id);
     this.#free[this.layout.layerClass[resident.layer]!]!.push(resident.slot);
   }
