@@ -1,4 +1,4 @@
-import { constants } from "node:fs";
+import { type BigIntStats, constants, fstatSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { StowageError } from "../errors.ts";
 import { recordAlignment } from "./layout.ts";
@@ -96,6 +96,11 @@ export class DirectFile {
   /** Bytes of the file now. */
   async size(): Promise<number> {
     return this.#track(this.#handle.stat().then(({ size }) => size));
+  }
+
+  /** As {@link DirectFile.stamp}, now; asked on this thread, which takes some microseconds. */
+  get stampNow(): string {
+    return stampFrom(fstatSync(this.#handle.fd, { bigint: true }));
   }
 
   /** Whether something wrote into the file, or cut it, since it was opened. */
@@ -199,6 +204,10 @@ function isRefusal(error: unknown): boolean {
 }
 
 async function stampOf(handle: ReadHandle): Promise<string> {
-  const { size, mtimeNs } = await handle.stat({ bigint: true });
-  return `${size} ${mtimeNs}`;
+  return stampFrom(await handle.stat({ bigint: true }));
+}
+
+/** The time of the last change of the file itself cannot be set back as that of its contents can. */
+function stampFrom({ size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return `${size} ${mtimeNs} ${ctimeNs}`;
 }

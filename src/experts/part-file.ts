@@ -180,9 +180,10 @@ async function takenBytes(handle: FileHandle): Promise<number> {
   return (await handle.stat()).blocks * 512;
 }
 
+/** Infinite on file systems that keep no count, such as ramfs: they say that they have no blocks at all. */
 async function freeBytes(path: string): Promise<number> {
-  const { bavail, bsize } = await statfs(dirname(path));
-  return bavail * bsize;
+  const { blocks, bavail, bsize } = await statfs(dirname(path));
+  return blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize;
 }
 
 /** @param kept whether the next run can go on from what is there */

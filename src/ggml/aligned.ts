@@ -1,6 +1,6 @@
 import koffi from "koffi";
 import type { Pointer } from "./bindings.ts";
-import { freshMemory } from "./memory.ts";
+import { adviseHugePages, freshMemory } from "./memory.ts";
 
 /** What unbuffered reads ask of addresses, bytes. */
 const alignment = 4096;
@@ -14,8 +14,11 @@ export class AlignedMemory {
   readonly address: Pointer;
   readonly #free: () => void;
 
-  /** @throws StowageError native_call_failed when the memory cannot be had */
-  constructor(byteLength: number) {
+  /**
+   * @param options.hugePages as for {@link Buffer.allocate}
+   * @throws StowageError native_call_failed when the memory cannot be had
+   */
+  constructor(byteLength: number, options: { hugePages?: boolean } = {}) {
     const fresh = freshMemory(byteLength);
     if (fresh) {
       this.address = fresh.address;
@@ -25,6 +28,7 @@ export class AlignedMemory {
       this.address = BigInt(Math.ceil(Number(block) / alignment)) * BigInt(alignment);
       this.#free = () => koffi.free(block);
     }
+    if (options.hugePages) adviseHugePages(this.address, byteLength);
     this.bytes = new Uint8Array(koffi.view(this.address, byteLength));
     if (!fresh) this.bytes.fill(0);
   }

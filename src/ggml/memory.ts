@@ -75,16 +75,6 @@ export function freshMemory(bytes: number): { address: Pointer; dispose(): void 
   return { address, dispose: () => void calls.munmap(address, length) };
 }
 
-/**
- * Bytes at a page boundary, as unbuffered reads ask for. One owner: nothing may touch them after `dispose`.
- * @throws StowageError native_call_failed when there is no such memory
- */
-export function freshBytes(bytes: number): { bytes: Uint8Array<ArrayBuffer>; dispose(): void } {
-  const memory = freshMemory(bytes);
-  if (!memory) return { bytes: new Uint8Array(bytes), dispose() {} };
-  return { bytes: new Uint8Array(koffi.view(memory.address, bytes)), dispose: memory.dispose };
-}
-
 /** A file mapped read-only into memory. One owner; unmapped by `dispose`. */
 export class MappedFile {
   readonly path: string;

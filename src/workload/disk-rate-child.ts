@@ -1,7 +1,7 @@
 /** The process that measures a disk, see `disk-rate.ts`. */
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { freshBytes } from "../ggml/memory.ts";
+import { AlignedMemory } from "../ggml/aligned.ts";
 import type { DiskRate, DiskTask } from "./disk-rate.ts";
 
 /** What unbuffered reads ask for: of places, sizes and memory. */
@@ -26,7 +26,8 @@ async function measure(task: DiskTask): Promise<DiskRate> {
 
 async function rateAt(file: FileHandle, depth: number, places: number, task: DiskTask): Promise<number> {
   const { readBytes, mostBytes, mostMs } = task;
-  const memory = freshBytes(depth * readBytes);
+  // Large pages, as the slots of experts are asked for: small ones cost the system more than many disks.
+  const memory = new AlignedMemory(depth * readBytes, { hugePages: true });
   const started = performance.now();
   let asked = 0;
   let read = 0;
@@ -35,7 +36,8 @@ async function rateAt(file: FileHandle, depth: number, places: number, task: Dis
     while (asked < mostBytes && performance.now() - started < mostMs) {
       asked += readBytes;
       const position = Math.floor(Math.random() * places) * alignment;
-      read += (await file.read(target, 0, readBytes, position)).bytesRead;
+      const { bytesRead } = await file.read(target, 0, readBytes, position);
+      read += bytesRead;
     }
   };
   await Promise.all(Array.from({ length: depth }, (_, index) => reader(index)));
