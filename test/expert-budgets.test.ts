@@ -8,6 +8,7 @@ import { type LoadedModel, type LoadOptions, loadEngine } from "../src/engine/lo
 import { evictionNames, prefetchNames } from "../src/experts/policies/policies.ts";
 import { Random } from "../src/model/random.ts";
 import { type SyntheticModel, writeSyntheticModel } from "../src/model/synth.ts";
+import { tinyExperts } from "./expert-models.ts";
 import { samplePath, withoutSample } from "./sample-model.ts";
 
 const maxSequences = 8;
@@ -15,31 +16,12 @@ const contextTokens = 256;
 const promptTokens = 40;
 const outputTokens = 24;
 
-const shape = {
-  architecture: "qwen3moe",
-  layers: 3,
-  width: 256,
-  heads: 4,
-  kvHeads: 2,
-  headWidth: 64,
-  feedForwardWidth: 512,
-  experts: 16,
-  expertsUsed: 2,
-  expertWidth: 256,
-  vocabulary: 512,
-  context: 256,
-  ropeBase: 10_000,
-  normEpsilon: 1e-5,
-  seed: 11,
-} as const;
+const { downType, ...tiny } = { ...tinyExperts, experts: 16, vocabulary: 512, context: 256, seed: 11 };
 
 const files: readonly { name: string; model: SyntheticModel }[] = [
-  { name: "Q4_K with Q6_K down-projections", model: { ...shape, type: "Q4_K", downType: "Q6_K" } },
-  { name: "Q8_0", model: { ...shape, type: "Q8_0" } },
-  {
-    name: "F16, weights not normalised",
-    model: { ...shape, architecture: "olmoe", kvHeads: 4, type: "F16" },
-  },
+  { name: "Q4_K with Q6_K down-projections", model: { ...tiny, type: "Q4_K", downType: downType! } },
+  { name: "Q8_0", model: { ...tiny, type: "Q8_0" } },
+  { name: "F16, weights not normalised", model: { ...tiny, architecture: "olmoe", kvHeads: 4, type: "F16" } },
 ];
 
 /** What one run gives: the chosen tokens with their exact logits, and how its steps were made up. */

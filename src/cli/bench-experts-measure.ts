@@ -37,6 +37,16 @@ export interface ExpertsBenchOptions {
   readonly note: (text: string) => void;
 }
 
+/** Measures one side under a limit, of so many bytes, and puts it into the report. */
+type Measure = (
+  contender: Contender,
+  of: ExpertsModel,
+  bytes: number,
+  done: Work,
+  round: number,
+  name: string,
+) => Promise<Run>;
+
 const goals: Readonly<Record<Metric, number>> = {
   decode: 1.25,
   decode_after_prefill: 4,
@@ -78,14 +88,7 @@ export async function measureExperts(
   const budget = expertBudget(model, limit);
   const work = workFor(model);
   const rows: Report["results"][number][] = [];
-  const run = async (
-    contender: Contender,
-    of: ExpertsModel,
-    bytes: number,
-    done: Work,
-    round: number,
-    name: string,
-  ) => {
+  const run: Measure = async (contender, of, bytes, done, round, name) => {
     note(`${name}: ${contender.side}, ${contender.setting}`);
     const found = await runLimited(contender, of, bytes, done, round);
     rows.push(...rowsOf(found, name, round, done));
@@ -287,14 +290,7 @@ async function curve(
   threads: number,
   readAhead: number | undefined,
   work: Work,
-  run: (
-    contender: Contender,
-    of: ExpertsModel,
-    bytes: number,
-    done: Work,
-    round: number,
-    name: string,
-  ) => Promise<Run>,
+  run: Measure,
 ): Promise<Plot[]> {
   const less: Work = { ...work, settling: 8, steps: 16, answer: 16 };
   const points: Record<string, Record<"decode" | "prefill_512", [number, number][]>> = {

@@ -1,5 +1,5 @@
 import type { Cell } from "../workload/report.ts";
-import type { ReplayPart } from "../workload/side-messages.ts";
+import type { ExpertReads, ReplayPart } from "../workload/side-messages.ts";
 import type { Run, Work } from "./bench-experts-run.ts";
 
 /** What both sides are compared in, in tokens a second but for `chat`, which is the time of a whole answer. */
@@ -52,6 +52,15 @@ export function rowsOf(run: Run, name: string, round: number, work: Work): Recor
       group_cache_mb: round3(usage.cacheBytes / 1e6),
     },
   ];
+  for (const [part, replayed] of [
+    ["prefill of the short prompt", run.short?.prefill],
+    ["decode after it", run.short?.decode],
+    ["prefill of the long prompt", run.long?.prefill],
+    ["decode after that", run.long?.decode],
+  ] as const) {
+    if (replayed?.experts)
+      rows.push({ ...head, metric: `reads: ${part}`, ...readsOf(replayed, replayed.experts) });
+  }
   for (const metric of metrics) {
     const sample = sampleOf(run, metric, work);
     if (!sample) continue;
@@ -64,6 +73,18 @@ export function rowsOf(run: Run, name: string, round: number, work: Work): Recor
     });
   }
   return rows;
+}
+
+/** How the disk and the processor were kept busy in a part of a run. */
+function readsOf({ milliseconds }: ReplayPart, reads: ExpertReads): Record<string, Cell> {
+  const wall = sum(milliseconds);
+  return {
+    stall_share: round3(reads.stallMs / wall),
+    compute_share: round3(reads.computeMs / wall),
+    queue_depth: reads.readMs > 0 ? round3(reads.readMsSum / reads.readMs) : null,
+    read_mb: round3(reads.bytes / 1e6),
+    read_mb_per_s: reads.readMs > 0 ? round3(reads.bytes / 1000 / reads.readMs) : null,
+  };
 }
 
 /** Rate at which experts came while a step waited for them, bytes a second; NaN when none did. */

@@ -38,7 +38,15 @@ describe("metrics of a run", () => {
     long: { prefill: steps(400), decode: steps(...twenty), best: [] },
     usage,
   };
-  const experts = { bytes: 6e6, demandBytes: 3e6, demandMs: 30, computeMs: 250 };
+  const experts = {
+    bytes: 6e6,
+    demandBytes: 3e6,
+    demandMs: 30,
+    stallMs: 20,
+    readMs: 40,
+    readMsSum: 80,
+    computeMs: 250,
+  };
 
   it("decoding is measured after it has settled, and right after a long prompt", () => {
     assert.deepEqual(sampleOf(run, "decode", work), {

@@ -4,11 +4,14 @@ import type { ExpertReads } from "../workload/side-messages.ts";
 /** What reading experts took since the model was loaded, as it stands now; undefined when all are resident. */
 export function expertReadsOf({ engine, experts }: LoadedModel): ExpertReads | undefined {
   if (!experts) return undefined;
-  const { readBytes, waitedBytes } = experts.metrics;
+  const { readBytes, waitedBytes, readMs, readMsSum, total } = experts.metrics;
   return {
     bytes: readBytes,
     demandBytes: Math.round(waitedBytes),
     demandMs: experts.metrics.waitedMs(performance.now()),
+    stallMs: total.stallMs,
+    readMs,
+    readMsSum,
     computeMs: engine.computeMs,
   };
 }

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, it, type TestContext } from "node:test";
+import { after, before, describe, it, type TestContext } from "node:test";
 import { samplePath, withoutSample } from "../../test/sample-model.ts";
 
 /** Greedily, the sample model goes on with this until its context is full. */
@@ -148,6 +150,54 @@ it("stowage run says that there is no such file", () => {
 const withoutTerminal =
   withoutSample ||
   (spawnSync("script", ["--version"]).status === 0 ? false : "there is no `script` to make a terminal");
+
+describe("stowage run with a budget for experts", { skip: withoutSample }, () => {
+  let folder: string;
+  let path: string;
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), "stowage-run-"));
+    path = join(folder, "model.gguf");
+    symlinkSync(samplePath, path);
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  const run = (...args: string[]) =>
+    stowage(["run", path, "Once upon a time", "--raw", "--temperature", "0", "--max-tokens", "8", ...args]);
+
+  it("prepares the model once, says the same, and tells how the experts fared", () => {
+    const resident = stowage([
+      "run",
+      samplePath,
+      "Once upon a time",
+      "--raw",
+      "--temperature",
+      "0",
+      "--max-tokens",
+      "8",
+    ]);
+    const first = run("--expert-memory", "50%", "--stats");
+    assert.deepEqual([first.status, first.stdout], [0, resident.stdout]);
+    assert.match(first.stderr, /experts: \d+ % were there, .+ read, .+ waited for; read ahead: /);
+    assert.ok(existsSync(`${path}.experts`));
+    const again = run("--expert-memory", "4MiB", "--expert-policy", "lfu", "--expert-prefetch", "none");
+    assert.deepEqual([again.status, again.stdout, again.stderr], [0, resident.stdout, ""]);
+  });
+
+  it("unprepared, writes nothing and says why that is slower", () => {
+    rmSync(`${path}.experts`, { force: true });
+    const { status, stderr } = run("--expert-memory", "50%", "--unprepared");
+    assert.equal(status, 0);
+    assert.match(stderr, /^hint: .+\n {2}.*stowage prepare/m);
+    assert.ok(!existsSync(`${path}.experts`));
+  });
+
+  it("refuses a budget that is too small, and says the least that works", () => {
+    const { status, stderr } = run("--expert-memory", "1KiB");
+    assert.equal(status, 2);
+    const [, least] = /--expert-memory at least ([\d.]+)MiB/.exec(stderr) ?? [];
+    assert.ok(least, stderr);
+    assert.equal(run("--expert-memory", `${least}MiB`, "--unprepared").status, 0);
+  });
+});
 
 describe("a chat with stowage run", { skip: withoutTerminal }, () => {
   /** The command in a terminal of its own. */

@@ -140,13 +140,9 @@ function between(before: Snapshot, after: Snapshot): ReplayPart {
   const milliseconds = [after.at - before.at];
   const diskBytes = after.disk - before.disk;
   if (!before.reads || !after.reads) return { milliseconds, diskBytes };
-  const { bytes, demandBytes, demandMs, computeMs } = before.reads;
-  const experts = {
-    bytes: after.reads.bytes - bytes,
-    demandBytes: after.reads.demandBytes - demandBytes,
-    demandMs: after.reads.demandMs - demandMs,
-    computeMs: after.reads.computeMs - computeMs,
-  };
+  const { reads } = before;
+  const experts = { ...after.reads };
+  for (const key of Object.keys(experts) as (keyof ExpertReads)[]) experts[key] -= reads[key];
   return { milliseconds, diskBytes, experts };
 }
 

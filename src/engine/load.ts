@@ -71,6 +71,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
   // Off this thread: the vocabulary is read while the weights are planned and mapped.
   const vocabulary = Tokenizer.load(file);
   let tokenizer: Tokenizer | undefined;
+  let experts: ExpertCache | undefined;
   try {
     const threads = whole("threads", options.threads ?? availableParallelism(), 512);
     const backend = own(new Backend(loadNative(), { threads }));
@@ -99,7 +100,10 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     const kv = own(new KvTensors(backend, kvShape(h, plan.kvCells)));
     tokenizer = own(await vocabulary);
     options.signal?.throwIfAborted();
-    const experts = slots && (await budget!.openExperts(file, slots, backend, options));
+    if (slots) {
+      experts = await budget!.openExperts(file, slots, backend, options);
+      backend.sleepBetweenGraphs();
+    }
     const runtime = { backend, family, weights, kv, ...(experts && { experts }) };
     const engine = new Engine(runtime, tokenizer, new FirstComeFirstServed(), limits);
     const dispose = async () => {
@@ -115,6 +119,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
         () => {},
       );
     }
+    await experts?.dispose();
     for (const resource of owned.reverse()) resource.dispose();
     throw error;
   }

@@ -94,18 +94,7 @@ export class ExpertCache {
   async acquire(layer: number, experts: readonly number[]): Promise<void> {
     const now = this.#now(layer);
     for (const expert of experts) this.#policy.used(this.#id(layer, expert), now);
-    const held: Resident[] = [];
-    const missing: number[] = [];
-    for (const expert of experts) {
-      const resident = this.#residents.get(this.#id(layer, expert));
-      if (!resident) missing.push(expert);
-      else {
-        this.#pin(resident);
-        held.push(resident);
-      }
-    }
-    for (const resident of held) this.#asked(resident);
-    this.#arrived(layer);
+    const { held, missing } = this.#pinPresent(layer, experts);
     try {
       for (const expert of missing) {
         const resident = await this.#loadSurely(layer, expert);
@@ -134,19 +123,9 @@ export class ExpertCache {
    */
   async *waves(layer: number, experts: readonly number[]): AsyncGenerator<readonly number[]> {
     this.#now(layer);
-    const wave: Resident[] = [];
-    let coming: Resident[] = [];
-    const missing: number[] = [];
-    for (const expert of experts) {
-      const resident = this.#residents.get(this.#id(layer, expert));
-      if (!resident) missing.push(expert);
-      else {
-        this.#pin(resident);
-        (resident.loading ? coming : wave).push(resident);
-        this.#asked(resident);
-      }
-    }
-    this.#arrived(layer);
+    const { held, missing } = this.#pinPresent(layer, experts);
+    const wave = held.filter(({ loading }) => !loading);
+    let coming = held.filter(({ loading }) => loading);
     try {
       while (wave.length + coming.length + missing.length > 0) {
         while (missing.length > 0 && coming.length < wavesAhead) {
@@ -209,8 +188,22 @@ export class ExpertCache {
     return { tick: this.#tick, layer };
   }
 
-  #pin(resident: Resident): void {
-    resident.pins++;
+  /** The layer is run with these experts: pins those that have a slot already. */
+  #pinPresent(layer: number, experts: readonly number[]): { held: Resident[]; missing: number[] } {
+    const held: Resident[] = [];
+    const missing: number[] = [];
+    for (const expert of experts) {
+      const resident = this.#residents.get(this.#id(layer, expert));
+      if (!resident) {
+        missing.push(expert);
+        continue;
+      }
+      resident.pins++;
+      this.#asked(resident);
+      held.push(resident);
+    }
+    this.#dropUnused(layer);
+    return { held, missing };
   }
 
   #unpin(resident: Resident): void {
@@ -256,8 +249,8 @@ export class ExpertCache {
     this.#passing.push(resident);
   }
 
-  /** The layer is run: what was to be read ahead for it and is not among its experts need not be read. */
-  #arrived(layer: number): void {
+  /** What was read ahead for a layer and is not among the experts that it is run with was read for nothing. */
+  #dropUnused(layer: number): void {
     for (const resident of [...this.#ahead[layer]!]) {
       if (!resident.prefetched) continue;
       if (resident.loading?.cancel()) resident.prefetched = false;

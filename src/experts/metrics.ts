@@ -24,6 +24,8 @@ export class ExpertMetrics {
   /** Bytes of reads that ended, and the time in which at least one was in flight, ms. */
   readBytes = 0;
   readMs = 0;
+  /** The times of those reads added up, ms: over `readMs`, how many were in flight at once. */
+  readMsSum = 0;
   /** Of those bytes, what came while somebody waited for an expert: shares of a read as of its time. */
   waitedBytes = 0;
   #lastEnd = 0;
@@ -95,6 +97,7 @@ export class ExpertMetrics {
     return (ended: number): void => {
       this.layers[layer]![kind === "demand" ? "demandBytes" : "prefetchBytes"] += bytes;
       this.readBytes += bytes;
+      this.readMsSum += ended - started;
       this.readMs += Math.max(0, ended - Math.max(started, this.#lastEnd));
       this.#lastEnd = Math.max(this.#lastEnd, ended);
       const waited = this.waitedMs(ended) - waitedBefore;

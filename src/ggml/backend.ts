@@ -34,11 +34,7 @@ export class Backend {
     this.threads = options.threads;
     this.#backend = ggml.ggml_backend_dev_init(native.cpuDevice, null);
 
-    const params: Pointer = koffi.alloc("uint8", threadpoolLayout.size);
-    ggml.ggml_threadpool_params_init(params, options.threads);
-    new DataView(koffi.view(params, threadpoolLayout.size)).setUint32(threadpoolLayout.poll, pollLevel, true);
-    this.#threadpool = cpu.ggml_threadpool_new(params);
-    koffi.free(params);
+    this.#threadpool = this.#makeThreadpool(pollLevel);
     cpu.ggml_backend_set_n_threads(this.#backend, options.threads);
     cpu.ggml_backend_cpu_set_threadpool(this.#backend, this.#threadpool);
 
@@ -47,6 +43,20 @@ export class Backend {
     this.#flagContext = new Context(native, { tensors: 1 });
     this.#flag = this.#flagContext.tensor("F32", [1]);
     cpu.ggml_backend_set_abort_callback(this.#backend, native.address("ggml_is_empty"), this.#flag.pointer);
+  }
+
+  /**
+   * From now on the pool's threads sleep as soon as a graph is done: for whoever waits between graphs for something
+   * that needs a processor itself, such as a disk.
+   * @throws StowageError native_busy while a graph runs
+   */
+  sleepBetweenGraphs(): void {
+    const backend = this.#alive();
+    if (this.#busy) throw new StowageError("native_busy", {});
+    const pool = this.#makeThreadpool(0);
+    this.native.cpu.ggml_backend_cpu_set_threadpool(backend, pool);
+    this.native.cpu.ggml_threadpool_free(this.#threadpool);
+    this.#threadpool = pool;
   }
 
   /** The plain host buffer type. */
@@ -168,6 +178,16 @@ export class Backend {
     this.native.cpu.ggml_threadpool_free(this.#threadpool);
     this.#backend = 0n;
     this.#flagContext.dispose();
+  }
+
+  #makeThreadpool(poll: number): Pointer {
+    const { ggml, cpu } = this.native;
+    const params: Pointer = koffi.alloc("uint8", threadpoolLayout.size);
+    ggml.ggml_threadpool_params_init(params, this.threads);
+    new DataView(koffi.view(params, threadpoolLayout.size)).setUint32(threadpoolLayout.poll, poll, true);
+    const pool: Pointer = cpu.ggml_threadpool_new(params);
+    koffi.free(params);
+    return pool;
   }
 
   #run(backend: Pointer, graph: Pointer): number {

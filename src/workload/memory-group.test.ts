@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -38,6 +38,13 @@ describe("a memory control group", { skip: withoutGroups }, () => {
     folder = mkdtempSync(join(tmpdir(), "stowage-group-"));
   });
   after(() => rmSync(folder, { recursive: true }));
+
+  it("sweeps up empty groups of processes that are gone", async () => {
+    const abandoned = join(findGroupRoot().path, "stowage-4194304-1");
+    mkdirSync(abandoned);
+    await (await MemoryGroup.create(limit)).remove();
+    assert.ok(!existsSync(abandoned));
+  });
 
   /** Does `work` in a group, which is gone afterwards. */
   async function inGroup<T>(work: (group: MemoryGroup) => Promise<T>): Promise<T> {

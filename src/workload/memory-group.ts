@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { StowageError } from "../errors.ts";
 
@@ -66,6 +66,7 @@ export class MemoryGroup {
    * @throws StowageError memory_group when there are no such groups here, or this user may not make one
    */
   static async create(limitBytes: number, root: GroupRoot = findGroupRoot()): Promise<MemoryGroup> {
+    await removeAbandoned(root.path);
     const path = join(root.path, `stowage-${process.pid}-${++made}`);
     const group = new MemoryGroup(path, root.version, limitBytes);
     groups.add(group);
@@ -209,4 +210,12 @@ function end(id: number): void {
 
 function refusal(reason: string, cause?: unknown): StowageError {
   return new StowageError("memory_group", { reason }, { cause });
+}
+
+/** Empty groups of processes that were ended before they could remove them. One that is not empty stays. */
+async function removeAbandoned(root: string): Promise<void> {
+  for (const name of await readdir(root).catch(() => [])) {
+    const [, pid] = /^stowage-(\d+)-\d+$/.exec(name) ?? [];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) await rmdir(join(root, name)).catch(() => {});
+  }
 }

@@ -49,6 +49,11 @@ export interface ExpertReads {
   readonly demandBytes: number;
   /** Time in which at least one such read was outstanding, ms. */
   readonly demandMs: number;
+  /** Time in which the computation stood still for want of an expert, ms. */
+  readonly stallMs: number;
+  /** Time in which at least one read was in flight, and the times of all reads added up, ms. */
+  readonly readMs: number;
+  readonly readMsSum: number;
   /** Time in which kernels ran, ms. */
   readonly computeMs: number;
 }
@@ -108,7 +113,9 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 const isReads = (reads: unknown) =>
   isRecord(reads) &&
   [reads.bytes, reads.demandBytes].every(isCount) &&
-  [reads.demandMs, reads.computeMs].every((time) => Number.isFinite(time) && (time as number) >= 0);
+  [reads.demandMs, reads.stallMs, reads.readMs, reads.readMsSum, reads.computeMs].every(
+    (time) => Number.isFinite(time) && (time as number) >= 0,
+  );
 
 const requestChecks: Record<SideTask, (request: Record<string, unknown>) => boolean> = {
   start: ({ options }) =>
