@@ -7,7 +7,7 @@ import type { Contender, Work } from "./bench-experts-run.ts";
 import type { ExpertsModel } from "./expert-budget.ts";
 
 /** Fresh processes of both, measured in turns. */
-const rounds = 4;
+const rounds = 6;
 const answer = 24;
 
 /** Times of a prompt and its answer, ms. */
@@ -39,13 +39,18 @@ export async function measureFits(
         sides[index] = await Side.start(contenders[index]!.script, contenders[index]!.options);
         await replayOn(sides[index], work.shortPrompt, model, 0);
       }
-      const times: Times[] = [];
-      for (const index of order) {
-        times[index] = await replayOn(sides[index]!, work.longPrompt, model, round);
-        rows.push(...rowsFor(contenders[index]!, times[index], work.longPrompt, round));
+      const times: Times[][] = [[], []];
+      // There and back again: a machine that gets faster or slower meanwhile favours nobody.
+      for (const index of [...order, ...order.toReversed()]) {
+        const found = await replayOn(sides[index]!, work.longPrompt, model, round);
+        times[index]!.push(found);
+        rows.push(...rowsFor(contenders[index]!, found, work.longPrompt, round));
       }
-      ratios.decode.push(times[0]!.decode / times[1]!.decode);
-      ratios.prefill.push(times[0]!.prefill / times[1]!.prefill);
+      const [resident, budgeted] = times as [Times[], Times[]];
+      for (const part of ["decode", "prefill"] as const) {
+        const all = (of: readonly Times[]) => sum(of.map((each) => each[part]));
+        ratios[part].push(all(resident) / all(budgeted));
+      }
     } finally {
       await Promise.all(sides.map((side) => side?.stop()));
     }

@@ -64,7 +64,7 @@ export async function planExperts(path: string, threads: number, mostContext: nu
       contextTokens,
       expertBytes,
       recordBytes: Math.max(...records.classes.map((entry) => entry.recordBytes)),
-      otherBytes: planMemory(others, limits, contextTokens, 0).total,
+      otherBytes: planMemory(others, limits, contextTokens).total,
     };
   } finally {
     backend.dispose();

@@ -16,6 +16,7 @@ import type { GgufFile } from "../gguf/read.ts";
 import { planExpertRecords } from "../model/expert-records.ts";
 import type { Family } from "../model/family.ts";
 import { planWeights, type WeightLayout } from "../model/layout.ts";
+import type { ExpertSlotPlan } from "./memory-plan.ts";
 
 /** How the experts of a mixture-of-experts model are kept. */
 export interface ExpertOptions {
@@ -41,8 +42,9 @@ export interface ExpertPlan {
   /** Undefined when all experts are in memory with the other weights. */
   readonly slots?: {
     readonly records: ExpertLayout;
+    /** Slots of each class. */
     readonly counts: readonly number[];
-    readonly bytes: number;
+    readonly plan: ExpertSlotPlan;
   };
 }
 
@@ -64,7 +66,8 @@ export function planExperts(
   const counts = slotCounts(records, budget, resident.hyperparameters.expertsUsed);
   const bytes = counts.reduce((sum, count, index) => sum + count * records.classes[index]!.recordBytes, 0);
   const layout = planWeights(file, family, backend, { expertsInSlots: true });
-  return { layout, slots: { records, counts, bytes } };
+  const plan = { bytes, slots: counts.reduce((sum, count) => sum + count, 0) };
+  return { layout, slots: { records, counts, plan } };
 }
 
 /**

@@ -93,7 +93,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     };
     const kvDefault = Math.max(defaultContexts * contextTokens, limits.maxSequences * leastTokensASequence);
     const kvTokens = whole("kvTokens", options.kvTokens ?? kvDefault, 1 << 30);
-    const plan = planMemory(layout, limits, kvTokens, slots?.bytes ?? 0);
+    const plan = planMemory(layout, limits, kvTokens, slots?.plan);
     if (options.memory !== undefined) checkBudget(plan, layout, options.memory);
 
     const weights = own(new ModelWeights(file, layout, backend));

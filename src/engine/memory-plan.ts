@@ -3,6 +3,7 @@ import { cellStep } from "../kv/cache.ts";
 import { kvBytes } from "../kv/tensors.ts";
 import { attendedWidth, kvShape, leastTileRows, queryRows } from "../model/attention-shape.ts";
 import { expertRegionBytes } from "../model/expert-regions.ts";
+import { mostRowsTogether } from "../model/experts-apart.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 import type { WeightLayout } from "../model/layout.ts";
 import type { EngineLimits } from "./engine.ts";
@@ -29,22 +30,28 @@ export interface MemoryPlan {
   readonly kvCells: number;
 }
 
+/** The slots of experts that do not all stay in memory. */
+export interface ExpertSlotPlan {
+  readonly bytes: number;
+  readonly slots: number;
+}
+
 /** Plans the memory of a model before any of it is taken. */
 export function planMemory(
   layout: WeightLayout,
   limits: EngineLimits,
   kvCells: number,
-  experts: number,
+  experts: ExpertSlotPlan = { bytes: 0, slots: 0 },
 ): MemoryPlan {
   const h = layout.hyperparameters;
   const cells = Math.ceil(kvCells / cellStep) * cellStep;
   const kinds = {
     mappedWeights: layout.mappedBytes,
     convertedWeights: layout.repackedBytes + layout.joinedBytes,
-    experts,
+    experts: experts.bytes,
     kv: kvBytes(kvShape(h, cells)),
     compute: computeBytes(h, layout.vocabulary, limits),
-    work: Math.ceil(limits.stepTokens * widest(h) * activationBytes),
+    work: Math.ceil(limits.stepTokens * widest(h) * activationBytes) + rowTableBytes(h, experts.slots),
   };
   const total = Object.values(kinds).reduce((sum, bytes) => sum + bytes, 0);
   return { ...kinds, total, kvCells: cells };
@@ -78,6 +85,11 @@ export function checkBudget(plan: MemoryPlan, layout: WeightLayout, budget: numb
 /** The most rows that activations of one token are quantised in at once. */
 function widest(h: Hyperparameters): number {
   return Math.max(h.width, h.heads * h.headWidth, h.feedForwardWidth, h.expertWidth * h.expertsUsed);
+}
+
+/** `mul_mat_id` keeps a table of which rows go to which slot: 8 bytes for each slot and row that may go there. */
+function rowTableBytes(h: Hyperparameters, slots: number): number {
+  return slots * mostRowsTogether * h.experts * 8;
 }
 
 /**

@@ -12,7 +12,7 @@ import type { Hyperparameters } from "./hyperparameters.ts";
 import type { LayerWeights, ModelWeights } from "./weights.ts";
 
 /** Up to so many rows an expert, on average, experts run together: products of matrices gain nothing from fewer. */
-const mostRowsTogether = 4;
+export const mostRowsTogether = 4;
 
 /** Whether a step of so many tokens is faster expert by expert. */
 export function runsApart(h: Hyperparameters, tokens: number): boolean {
