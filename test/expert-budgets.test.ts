@@ -103,7 +103,7 @@ function describeFile(name: string, skip: string | false, pathOf: () => string):
       for (const sequences of [1, 8]) reference.set(sequences, await run(model, sequences));
       await model.dispose();
     });
-    for (const share of ["100%", "75%", "50%", "25%"]) {
+    for (const share of ["100%", "75%", "50%", "25%", "10%"]) {
       test(share, () => checkSame(pathOf(), reference, { expertMemory: share }));
     }
     test("the experts of one token, and not a byte less", async () => {
