@@ -6,9 +6,9 @@ import { round3, sum } from "./bench-experts-metrics.ts";
 import type { Contender, Work } from "./bench-experts-run.ts";
 import type { ExpertsModel } from "./expert-budget.ts";
 
-/** Fresh processes of both, measured in turns. */
-const rounds = 6;
-const answer = 24;
+/** Fresh processes of both. */
+const rounds = 5;
+const answer = 48;
 
 /** Times of a prompt and its answer, ms. */
 interface Times {
@@ -17,9 +17,9 @@ interface Times {
 }
 
 /**
- * What a budget for experts costs when all of them fit: the engine with such a budget beside the one without, no limit. Each
- * round has processes of its own, because a process keeps for its life what luck it had with large pages; who starts
- * and who is measured first changes.
+ * What a budget for experts costs when all of them fit: the engine with such a budget beside the one without, no limit. One
+ * process lives at a time: of two side by side, one has the better memory for its life, by a tenth of the speed of
+ * decoding. Who goes first changes from round to round.
  * @returns ratios of speed, median of the rounds
  */
 export async function measureFits(
@@ -32,28 +32,20 @@ export async function measureFits(
   const ratios = { decode: [] as number[], prefill: [] as number[] };
   for (let round = 1; round <= rounds; round++) {
     note(`all experts fit, round ${round} of ${rounds}`);
-    const order = round % 2 === 0 ? [0, 1] : [1, 0];
-    const sides: Side[] = [];
-    try {
-      for (const index of order) {
-        sides[index] = await Side.start(contenders[index]!.script, contenders[index]!.options);
-        await replayOn(sides[index], work.shortPrompt, model, 0);
+    const times: Times[] = [];
+    for (const index of round % 2 === 0 ? [0, 1] : [1, 0]) {
+      const side = await Side.start(contenders[index]!.script, contenders[index]!.options);
+      try {
+        await replayOn(side, work.shortPrompt, model, 0);
+        times[index] = await replayOn(side, work.longPrompt, model, round);
+        rows.push(...rowsFor(contenders[index]!, times[index], work.longPrompt, round));
+      } finally {
+        await side.stop();
       }
-      const times: Times[][] = [[], []];
-      // There and back again: a machine that gets faster or slower meanwhile favours nobody.
-      for (const index of [...order, ...order.toReversed()]) {
-        const found = await replayOn(sides[index]!, work.longPrompt, model, round);
-        times[index]!.push(found);
-        rows.push(...rowsFor(contenders[index]!, found, work.longPrompt, round));
-      }
-      const [resident, budgeted] = times as [Times[], Times[]];
-      for (const part of ["decode", "prefill"] as const) {
-        const all = (of: readonly Times[]) => sum(of.map((each) => each[part]));
-        ratios[part].push(all(resident) / all(budgeted));
-      }
-    } finally {
-      await Promise.all(sides.map((side) => side?.stop()));
     }
+    const [resident, budgeted] = times as [Times, Times];
+    ratios.decode.push(resident.decode / budgeted.decode);
+    ratios.prefill.push(resident.prefill / budgeted.prefill);
   }
   return { decode: median(ratios.decode), prefill: median(ratios.prefill) };
 }
