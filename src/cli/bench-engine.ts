@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { wholeNumber } from "./arguments.ts";
 import { measureEngine } from "./bench-engine-measure.ts";
-import { reportAction } from "./report-action.ts";
+import { note, reportAction } from "./report-action.ts";
 
 interface Flags {
   readonly model: string;
@@ -33,9 +33,4 @@ export function register(command: Command): void {
   reportAction(command, ({ model, threads, rounds }: Flags) =>
     measureEngine({ modelPath: model, threads, note, ...(rounds !== undefined && { rounds }) }),
   );
-}
-
-/** What is being done, for people who watch. */
-function note(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`${text}\n`);
 }

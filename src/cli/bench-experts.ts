@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { MemoryGroup } from "../workload/memory-group.ts";
 import { type MemoryAmount, parseMemoryAmount, wholeNumber } from "./arguments.ts";
 import { measureExperts } from "./bench-experts-measure.ts";
-import { reportAction } from "./report-action.ts";
+import { note, reportAction } from "./report-action.ts";
 
 interface Flags {
   readonly model: string;
@@ -53,9 +53,4 @@ export function register(command: Command): void {
 async function interrupted(): Promise<void> {
   await MemoryGroup.removeAll();
   process.exit(2);
-}
-
-/** What is being done, for people who watch. */
-function note(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`${text}\n`);
 }

@@ -45,3 +45,8 @@ async function writePage(path: string, page: string): Promise<void> {
     throw new StowageError("report_not_written", { path, reason: (cause as Error).message }, { cause });
   }
 }
+
+/** What is being done, for people who watch. */
+export function note(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`${text}\n`);
+}

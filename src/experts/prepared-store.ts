@@ -91,6 +91,7 @@ export class PreparedStore implements ExpertStore {
     if (this.#verified[index] === 0) await this.#verify(record, index, { layer, expert });
     this.counters.reads++;
   }
+
   /** What was found good before somebody wrote into the file says nothing of what was read since. */
   #noticeChange(): void {
     const stamp = this.#file.stampNow;
