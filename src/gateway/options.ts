@@ -1,0 +1,35 @@
+import type { EvictionName, PrefetchName } from "../experts/policies/policies.ts";
+
+/** How a model is loaded; what is left out gets the engine's default (see `LoadOptions`). */
+export interface ModelSettings {
+  readonly contextTokens?: number;
+  readonly maxSequences?: number;
+  readonly kvTokens?: number;
+  readonly stepTokens?: number;
+  readonly threads?: number;
+  /** Bytes, or a share of all experts such as "50%". */
+  readonly expertMemory?: number | string;
+  readonly expertPolicy?: EvictionName;
+  readonly expertPrefetch?: PrefetchName;
+  readonly prepare?: "auto" | "never";
+  /** Seconds after its last request in which it stays loaded; Infinity: until its memory is wanted. */
+  readonly keepAliveSeconds: number;
+}
+
+/** A model that is offered. */
+export interface OfferedModel extends ModelSettings {
+  /** What requests call it. */
+  readonly name: string;
+  /** Its file; of several shards the first. */
+  readonly path: string;
+  /** Loaded at the start, as far as the memory goes; the others at their first request. */
+  readonly preload: boolean;
+}
+
+export interface GatewayOptions {
+  readonly models: readonly OfferedModel[];
+  /** What all loaded models may take together, bytes. */
+  readonly memoryBytes: number;
+  /** Most requests of a model that wait for a place in its batch. */
+  readonly maxQueue: number;
+}
