@@ -241,36 +241,44 @@ export class EngineProcess {
   #handle(message: FromEngine): void {
     switch (message.type) {
       case "hello":
-        return this.#hello?.(
-          message.protocol === protocolVersion
-            ? undefined
-            : this.#startError(`it speaks version ${message.protocol}, not ${protocolVersion}`),
-        );
+        this.#greet(message.protocol);
+        break;
       case "planned":
         this.#load?.listener.planned(message.memory.total).then(
           () => this.#send({ type: "admit" }),
           (error) => this.#load?.reject(error),
         );
-        return;
+        break;
       case "preparing":
-        return this.#load?.listener.preparing?.(message.done, message.total);
+        this.#load?.listener.preparing?.(message.done, message.total);
+        break;
       case "ready":
-        return this.#load?.resolve(message);
+        this.#load?.resolve(message);
+        break;
       case "load_failed":
-        return this.#load?.reject(errorOf(message.fault));
+        this.#load?.reject(errorOf(message.fault));
+        break;
       case "accepted":
       case "tokens":
       case "text":
-        return this.#answered(message);
+        this.#answered(message);
+        break;
       case "events":
         for (const event of message.events) this.#tell(event);
-        return;
+        break;
       case "stats":
         this.stats = message;
-        return;
+        break;
       default:
         message satisfies never;
     }
+  }
+
+  #greet(protocol: number): void {
+    const same = protocol === protocolVersion;
+    this.#hello?.(
+      same ? undefined : this.#startError(`it speaks version ${protocol}, not ${protocolVersion}`),
+    );
   }
 
   #answered(message: Extract<FromEngine, { id: number }>): void {
@@ -286,18 +294,25 @@ export class EngineProcess {
 
   #tell(event: SequenceNews): void {
     const listener = this.#generations.get(event.id);
-    if (!listener) return this.#tellEarly(event);
+    if (!listener) {
+      this.#tellEarly(event);
+      return;
+    }
     switch (event.type) {
       case "started":
-        return listener.started(event.cachedTokens);
+        listener.started(event.cachedTokens);
+        break;
       case "token":
-        return listener.token(event.text, event.chosen, event.top);
+        listener.token(event.text, event.chosen, event.top);
+        break;
       case "finished":
         this.#generations.delete(event.id);
-        return listener.finished(event);
+        listener.finished(event);
+        break;
       case "failed":
         this.#generations.delete(event.id);
-        return listener.failed(errorOf(event.fault));
+        listener.failed(errorOf(event.fault));
+        break;
       default:
         event satisfies never;
     }

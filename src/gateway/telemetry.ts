@@ -159,7 +159,7 @@ export class Telemetry {
 
   /** Values that are read when they are asked for. */
   #gauges(models: () => Iterable<ServedModel>): void {
-    const gauge = (name: string, help: string, valueOf: (model: ServedModel) => number | undefined) =>
+    const gauge = (name: string, help: string, read: (model: ServedModel) => number | undefined) =>
       new Gauge({
         name: `stowage:${name}`,
         help: `${help}.`,
@@ -168,7 +168,7 @@ export class Telemetry {
         collect() {
           this.reset();
           for (const model of models()) {
-            const value = valueOf(model);
+            const value = read(model);
             if (value !== undefined) this.set({ model_name: model.name }, value);
           }
         },
