@@ -67,7 +67,8 @@ export class Gateway {
     const model = this.#models.get(name);
     if (model) return model;
     const offered = [...this.#models.keys()].join(", ") || "none";
-    throw new StowageError("model_not_found", { model: JSON.stringify(name.slice(0, 200)), offered });
+    const shown = JSON.stringify(name.slice(0, 200));
+    throw new StowageError("model_not_found", { model: shown, offered, field: "model" });
   }
 
   /**

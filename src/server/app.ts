@@ -30,7 +30,7 @@ export function makeApp(context: ServerContext, guard: Guard, logger: Logger): F
     // Until the last answer is given, requests are refused by the gateway, in its words.
     return503OnClosing: false,
     exposeHeadRoutes: true,
-    frameworkErrors: (error, _, reply) => sendError(reply, meaningOf(error)),
+    frameworkErrors: (error, request, reply) => sendError(reply, meaningOf(error, request)),
   });
   readJsonOnly(app);
   app.addHook("onRequest", async (request, reply) => {
@@ -38,7 +38,7 @@ export function makeApp(context: ServerContext, guard: Guard, logger: Logger): F
     guard.checkOrigin(request);
   });
   app.setErrorHandler((error: FastifyError, request, reply) => {
-    const meaning = meaningOf(error);
+    const meaning = meaningOf(error, request);
     const { status } = httpErrorOf(meaning);
     if (!(meaning instanceof StowageError)) request.log.error({ err: error, url: request.url }, "failed");
     else if (status >= 500) request.log.warn({ code: meaning.code, url: request.url }, meaning.message);
@@ -99,13 +99,13 @@ function sendError(reply: FastifyReply, error: unknown): FastifyReply {
 }
 
 /** What the framework throws has a code of its own. */
-function meaningOf(error: FastifyError | StowageError): unknown {
+function meaningOf(error: FastifyError | StowageError, { headers }: FastifyRequest): unknown {
   switch (error.code) {
     case "FST_ERR_CTP_BODY_TOO_LARGE":
       return new StowageError("body_too_large", { limit: bodyLimit });
     case "FST_ERR_CTP_INVALID_MEDIA_TYPE":
     case "FST_ERR_CTP_INVALID_CONTENT_TYPE":
-      return new StowageError("body_type", { type: "another" });
+      return new StowageError("body_type", { type: headers["content-type"]?.slice(0, 200) ?? "none" });
     case "FST_ERR_CTP_INVALID_CONTENT_LENGTH":
     case "FST_ERR_CTP_EMPTY_JSON_BODY":
     case "FST_ERR_BAD_URL":

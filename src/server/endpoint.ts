@@ -65,7 +65,7 @@ export function checkBody<Body>(schema: z.ZodType<Body>, body: unknown): Body {
   const issue = deepest(result.error.issues[0]!, body);
   throw new StowageError("request_invalid", {
     field: issue.path.length === 0 ? "body" : pathText(issue.path),
-    reason: `${issue.message}${received(issue.input)}`,
+    reason: `${plain(issue.message)}${received(issue.input)}`,
   });
 }
 
@@ -77,9 +77,9 @@ function deepest(issue: Issue, body: unknown): Issue {
   const branches = issue.errors.map((branch) => branch[0]!).filter((inner) => inner !== undefined);
   const best = branches.reduce((a, b) => (b.path.length > a.path.length ? b : a));
   if (best.path.length === 0) {
-    const expected = branches.map((inner) => inner.message.replace(/^Invalid input: /, ""));
+    const expected = branches.map((inner) => plain(inner.message).replace(/^expected /, ""));
     const message =
-      best.code === "invalid_type" ? `Invalid input: ${[...new Set(expected)].join(", or ")}` : best.message;
+      best.code === "invalid_type" ? `expected ${[...new Set(expected)].join(" or ")}` : best.message;
     return { ...best, message, path: issue.path, input: issue.input } as Issue;
   }
   return deepest({ ...best, path: [...issue.path, ...best.path] } as Issue, body);
@@ -92,6 +92,11 @@ function pathText(path: readonly PropertyKey[]): string {
     )
     .join("")
     .slice(0, 200);
+}
+
+/** Without what is said once already: that it is invalid, and of which type it is. */
+function plain(message: string): string {
+  return message.replace(/^Invalid (input|option): /, "").replace(/, received \S+$/, "");
 }
 
 const shownLength = 80;
