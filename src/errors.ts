@@ -224,7 +224,7 @@ const entries = {
   // HTTP. `field` is the path in the request's body.
   request_invalid: {
     status: 400,
-    message: "{field}: {reason}",
+    message: "{field}: {reason}.",
     next: "Correct the field; /openapi.json describes every request.",
   },
   request_unsupported: {

@@ -10,8 +10,9 @@ import fastify, {
 import type { Logger } from "pino";
 import { StowageError } from "../errors.ts";
 import { bodyLimit, parseBody } from "./body.ts";
+import { checkBody } from "./check-body.ts";
 import { answerConnectionError, arrivalSeconds, headerLimit } from "./connection-errors.ts";
-import { checkBody, type Endpoint, type ServerContext } from "./endpoint.ts";
+import type { Endpoint, ServerContext } from "./endpoint.ts";
 import { endpoints } from "./endpoints/all.ts";
 import type { Guard } from "./guard.ts";
 import { httpErrorOf } from "./http-errors.ts";
