@@ -217,7 +217,11 @@ function seedOf(seed: number, choice: number): number {
 /** Seconds of a `keep_alive` field; Infinity for -1, undefined where there is none. */
 export function keepAliveSeconds(value: number | string | null | undefined): number | undefined {
   if (value === null || value === undefined) return undefined;
-  const [, amount, unit] = /^(-?[\d.]+)(ms|s|m|h)?$/.exec(String(value)) ?? [];
-  const seconds = Number(amount) * { ms: 0.001, s: 1, m: 60, h: 3600 }[unit ?? "s"]!;
+  const seconds = typeof value === "number" ? value : secondsOf(value);
   return seconds < 0 ? Number.POSITIVE_INFINITY : seconds;
+}
+
+function secondsOf(duration: string): number {
+  const [, amount, unit] = /^(-?[\d.]+)(ms|s|m|h)?$/.exec(duration) ?? [];
+  return Number(amount) * { ms: 0.001, s: 1, m: 60, h: 3600 }[unit ?? "s"]!;
 }
