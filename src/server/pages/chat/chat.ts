@@ -23,6 +23,9 @@ import { SettingsDialog } from "./settings-dialog.ts";
 import { Sidebar } from "./sidebar.ts";
 import { Thread } from "./thread.ts";
 
+/** So long an answer may keep its reader waiting before the page asks why, ms. */
+const patience = 800;
+
 export class Chat {
   readonly #history: History;
   readonly #composer: Composer;
@@ -149,6 +152,7 @@ export class Chat {
   /** Writes the answer into `message` as it comes; never throws. */
   async #write(body: unknown, message: AnswerMessage, view: AnswerView, signal: AbortSignal): Promise<void> {
     const clock = new AnswerClock(performance.now());
+    const watch = setInterval(() => this.#explainWait(message, view), patience);
     let usage: Usage | undefined;
     let end: AnswerMessage["end"];
     try {
@@ -172,8 +176,16 @@ export class Chat {
         message.failure = failureIn(error);
       }
     }
+    clearInterval(watch);
     message.stats = clock.stats(performance.now(), usage);
     view.show();
+  }
+
+  /** The first request to a model has it loaded, and waits for that. */
+  async #explainWait(message: AnswerMessage, view: AnswerView): Promise<void> {
+    if (message.content !== "") return;
+    const isLoading = await this.#models.isLoading(message.model);
+    if (isLoading && message.content === "" && message.end === undefined) view.wait("The model is loading.");
   }
 
   /** Says, to those who cannot see it, that the answer is there. */

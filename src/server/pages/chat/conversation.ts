@@ -66,7 +66,8 @@ export function titleOf(text: string): string {
   const line = text.trim().replace(/\s+/g, " ");
   if (line.length <= titleLength) return line;
   const cut = line.slice(0, titleLength);
-  return `${cut.slice(0, Math.max(cut.lastIndexOf(" "), titleLength / 2)).trimEnd()}…`;
+  const space = cut.lastIndexOf(" ");
+  return `${cut.slice(0, space > titleLength / 2 ? space : titleLength).trimEnd()}…`;
 }
 
 /** Adds a question at `index` and drops what came after it: at the end, or in place of an earlier question. */

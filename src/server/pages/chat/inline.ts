@@ -157,20 +157,18 @@ class InlineParser {
   #opens(mark: string, at: number): boolean {
     const before = this.#source[at - 1] ?? " ";
     const after = this.#source[at + mark.length] ?? " ";
-    return !/\s/.test(after) && after !== mark[0] && !(mark[0] === "_" && isWord(before));
+    // Three marks are a double one around a single one.
+    const isLonger = after === mark[0] && (mark.length === 1 || this.#source[at + 3] === mark[0]);
+    return !/\s/.test(after) && !isLonger && !(mark[0] === "_" && isWord(before));
   }
 
   #closes(mark: string, at: number): boolean {
     const before = this.#source[at - 1] ?? " ";
     const after = this.#source[at + mark.length] ?? " ";
     if (/\s/.test(before) || (mark[0] === "_" && isWord(after))) return false;
-    // A single mark is not half of a double one.
-    return mark.length === 2 || (before !== mark && after !== mark) || this.#isEndOfThree(mark, at);
-  }
-
-  /** The last of three marks, as in `*one **two***`. */
-  #isEndOfThree(mark: string, at: number): boolean {
-    return this.#source.slice(at - 2, at + 2).replace(/[^*_]$/, "") === mark.repeat(3);
+    if (after === mark[0]) return false;
+    // A single mark is not half of a double one, but may be the last of three.
+    return mark.length === 2 || before !== mark || this.#source.startsWith(mark.repeat(3), at - 2);
   }
 
   #closing(mark: string, from: number, closes: (at: number) => boolean): number | undefined {

@@ -13,7 +13,7 @@ export type Block =
   | { readonly type: "table"; readonly rows: readonly (readonly (readonly Inline[])[])[] }
   | { readonly type: "rule" };
 
-const fencePattern = /^( {0,3})(`{3,}|~{3,})\s*([^\s`]*)[^`]*$/;
+const fencePattern = /^( {0,3})(`{3,}|~{3,})\s*([^`]*)$/;
 const headingPattern = /^ {0,3}(#{1,6})\s+(.*?)(?:\s+#+)?\s*$/;
 const rulePattern = /^ {0,3}(?:(?:\*\s*){3,}|(?:-\s*){3,}|(?:_\s*){3,})$/;
 const itemPattern = /^( {0,3})([-*+]|\d{1,9}[.)])( +|$)(.*)$/;
@@ -71,7 +71,7 @@ class BlockParser {
       }
       text.push(this.#line().replace(margin, ""));
     }
-    return { type: "code", language, text: text.join("\n") };
+    return { type: "code", language: language.trim(), text: text.join("\n") };
   }
 
   #heading(): Block | undefined {

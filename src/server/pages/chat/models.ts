@@ -27,6 +27,17 @@ export class ModelChoice {
     return this.#select.value;
   }
 
+  /** Whether a model is being loaded; false where the server does not say. */
+  async isLoading(model: string): Promise<boolean> {
+    try {
+      const response = await ask(`/v1/models/${encodeURIComponent(model)}`);
+      const { state } = (await response.json()) as { state?: string };
+      return state === "loading" || state === "unloaded";
+    } catch {
+      return false;
+    }
+  }
+
   /** Chooses a model if the server has it, else leaves the choice as it is; returns the choice. */
   choose(model: string): string {
     if ([...this.#select.options].some(({ value }) => value === model)) this.#select.value = model;

@@ -19,7 +19,7 @@ const fields: readonly Field[] = [
     label: "Temperature",
     hint: "0 always takes the likeliest",
     min: 0,
-    max: 100,
+    max: 10,
     step: "any",
   },
   {
@@ -39,7 +39,7 @@ const fields: readonly Field[] = [
     step: "1",
   },
   { key: "min_p", label: "Min P", hint: "share of the likeliest", min: 0, max: 1, step: "any" },
-  { key: "repeat_penalty", label: "Repeat penalty", hint: "1 is none", min: 0, max: 100, step: "any" },
+  { key: "repeat_penalty", label: "Repeat penalty", hint: "1 is none", min: 0.01, max: 100, step: "any" },
   {
     key: "max_tokens",
     label: "Most tokens",

@@ -22,9 +22,16 @@ export interface ChartOptions {
   readonly least: number;
   /** It goes no further. */
   readonly most?: number;
+  /** Only whole numbers stand at the axis. */
+  readonly isWhole?: boolean;
 }
 
 const height = 190;
+/** Steps between the marks of an axis. */
+const decimalSteps = [-3, -2, -1, 0, 1, 2, 3, 4, 5, 6].flatMap((exponent) =>
+  [1, 2, 5].map((step) => step * 10 ** exponent),
+);
+const wholeSteps = decimalSteps.filter((step) => step >= 1);
 const font = "11px system-ui, sans-serif";
 
 export class Chart {
@@ -51,12 +58,21 @@ export class Chart {
   show(samples: readonly Sample[]): void {
     this.#samples = samples;
     this.#plot?.setData(this.#data());
+    this.#showLatest();
   }
 
   /** Draws anew, in the colours that hold now. */
   redraw(): void {
     this.#plot?.destroy();
     this.#plot = new uPlot(this.#plotOptions(), this.#data(), this.#root);
+    this.#showLatest();
+  }
+
+  /** Where no pointer asks for another moment, the legend tells the latest values. */
+  #showLatest(): void {
+    const hasPointer = (this.#plot?.cursor.left ?? -1) >= 0;
+    if (!hasPointer && this.#samples.length > 0)
+      this.#plot?.setLegend({ idx: this.#samples.length - 1 }, false);
   }
 
   #fit(): void {
@@ -70,7 +86,8 @@ export class Chart {
   }
 
   #plotOptions(): Options {
-    const { format, formatRight } = this.#options;
+    const { format, formatRight, isWhole } = this.#options;
+    const incrs = isWhole ? wholeSteps : decimalSteps;
     const last = () => (this.#samples.at(-1)?.time ?? Date.now()) / 1000;
     return {
       width: Math.max(200, this.#root.clientWidth),
@@ -84,8 +101,8 @@ export class Chart {
         right: { range: (_plot, _min, max) => [0, (max ?? 0) > 0 ? max * 1.15 : 1] },
       },
       axes: [
-        { ...this.#axis(), space: 70, size: 26, values: (_plot, times) => times.map(clock) },
-        { ...this.#axis(), size: 58, values: (_plot, values) => values.map(format) },
+        { ...this.#axis(), space: 50, size: 26, values: (_plot, times) => times.map(minutes) },
+        { ...this.#axis(), size: 58, incrs, values: (_plot, values) => values.map(format) },
         ...(formatRight === undefined
           ? []
           : [
@@ -93,7 +110,7 @@ export class Chart {
                 ...this.#axis(),
                 scale: "right",
                 side: 1 as const,
-                size: 58,
+                size: 70,
                 grid: { show: false },
                 values: (_plot: uPlot, values: number[]) => values.map(formatRight),
               },
@@ -143,6 +160,10 @@ function colourOf(property: string): string {
   const probe = byId("colour-probe", HTMLElement);
   probe.style.color = `var(${property})`;
   return getComputedStyle(probe).color;
+}
+
+function minutes(seconds: number): string {
+  return clock(seconds).slice(0, 5);
 }
 
 function clock(seconds: number): string {

@@ -1,14 +1,14 @@
 /** The charts of the dashboard. */
 import type { Status } from "../../schemas/status.ts";
 import { byId, setText } from "../shared/dom.ts";
-import { formatBytes, formatMs, formatRate } from "../shared/format.ts";
+import { formatCount, formatMs, formatRate } from "../shared/format.ts";
 import { Chart, type Curve } from "./chart.ts";
 import type { Sample } from "./samples.ts";
 
 type Metric = keyof Status["latency"];
 
 const percent = (share: number) => `${Math.round(share * 100)} %`;
-const perSecond = (bytes: number) => `${formatBytes(bytes)}/s`;
+const megabytes = (rate: number) => `${formatRate(rate)} MB/s`;
 
 function latencyCurves(metric: Metric): Curve[] {
   return (["p50", "p90", "p99"] as const).map((rank, index) => ({
@@ -33,11 +33,11 @@ function kvCurves(names: readonly string[]): Curve[] {
 }
 
 export class Charts {
-  readonly #tokens = new Chart("chart-tokens", { format: formatRate, least: 10 }, [
+  readonly #tokens = new Chart("chart-tokens", { format: formatRate, least: 10, isWhole: true }, [
     { label: "generated", colour: 1, isFilled: true, value: ({ generatedRate }) => generatedRate },
     { label: "prompt", colour: 2, value: ({ promptRate }) => promptRate },
   ]);
-  readonly #requests = new Chart("chart-requests", { format: formatRate, least: 4 }, [
+  readonly #requests = new Chart("chart-requests", { format: formatCount, least: 4, isWhole: true }, [
     { label: "running", colour: 1, isFilled: true, value: ({ running }) => running },
     { label: "waiting", colour: 3, value: ({ waiting }) => waiting },
   ]);
@@ -46,10 +46,15 @@ export class Charts {
   #kvModels: readonly string[] = [];
   readonly #experts = new Chart(
     "chart-experts",
-    { format: percent, formatRight: perSecond, least: 1, most: 1 },
+    { format: percent, formatRight: megabytes, least: 1, most: 1 },
     [
       { label: "hit rate", colour: 1, value: ({ hitRate }) => hitRate },
-      { label: "read", colour: 3, isRight: true, value: ({ readRate }) => readRate },
+      {
+        label: "read",
+        colour: 3,
+        isRight: true,
+        value: ({ readRate }) => (readRate === null ? null : readRate / 1e6),
+      },
     ],
   );
 

@@ -9,8 +9,6 @@ import { twoStep } from "../shared/two-step.ts";
 
 type Model = Status["models"][number];
 
-const emptyText = "–";
-
 export class ModelCards {
   readonly #root = byId("models", HTMLElement);
   readonly #cards = new Map<string, ModelCard>();
@@ -48,13 +46,12 @@ class ModelCard {
   readonly #unload = element("button", { type: "button", class: "small" }, "Unload");
   readonly #unloadFailure = element("div");
   #shownProblem = "";
-  #running = 0;
 
   constructor(name: string) {
     this.#name = name;
     twoStep(
       this.#unload,
-      () => (this.#running > 0 ? `End ${this.#running} running?` : "Really unload?"),
+      () => "Really unload?",
       () => void this.#ask(),
     );
     const head = element("div", { class: "card-head" }, element("h3", {}, name), this.#state);
@@ -71,13 +68,16 @@ class ModelCard {
   }
 
   show(model: Model, now: number): void {
-    this.#running = model.running;
     setText(this.#state, model.state);
     this.#state.dataset.state = model.state;
     setText(this.#path, model.path);
     this.#path.title = model.path;
     this.#showProblem(model.problem);
-    for (const [label, value] of factsOf(model, now)) setText(this.#value(label), value);
+    for (const [label, value] of factsOf(model, now)) {
+      const node = this.#value(label);
+      setText(node, value ?? "");
+      node.parentElement!.hidden = value === undefined;
+    }
     this.#unload.hidden = model.state !== "ready" && model.state !== "loading";
   }
 
@@ -109,25 +109,30 @@ class ModelCard {
   }
 }
 
-function factsOf(model: Model, now: number): [label: string, value: string][] {
+function factsOf(model: Model, now: number): [label: string, value: string | undefined][] {
   const { memory, experts } = model;
   const asked = experts === null ? 0 : experts.hits + experts.misses;
   return [
-    ["architecture", model.architecture ?? emptyText],
-    ["context", model.context_tokens === null ? emptyText : formatCount(model.context_tokens)],
-    ["sequences", `${model.running} of ${model.max_sequences ?? emptyText}, ${waitingText(model)}`],
-    ["memory", memory === null ? emptyText : `${formatBytes(memory.total)} planned`],
-    ["KV cells", `${formatCount(model.kv_cells_used)} of ${formatCount(model.kv_cells)}`],
+    ["architecture", model.architecture ?? undefined],
+    ["context", model.context_tokens === null ? undefined : `${formatCount(model.context_tokens)} tokens`],
+    ["sequences", sequencesOf(model)],
+    ["memory", memory === null ? undefined : `${formatBytes(memory.total)} planned`],
+    ["KV cells", kvOf(model)],
     ["prompt", `${formatCount(model.prompt_tokens_total)}, ${formatCount(model.cached_tokens_total)} cached`],
     ["generated", formatCount(model.generated_tokens_total)],
-    ["expert hits", asked === 0 ? emptyText : `${((experts!.hits / asked) * 100).toFixed(1)} %`],
+    ["expert hits", asked === 0 ? undefined : `${((experts!.hits / asked) * 100).toFixed(1)} %`],
     ["restarts", String(model.restarts)],
-    ["process", model.pid === null ? emptyText : String(model.pid)],
+    ["process", model.pid?.toString()],
     ["last used", model.last_used === null ? "never" : `${formatAge(now - model.last_used)} ago`],
-    ["unloads", model.expires_at === null ? "not by time" : `in ${formatAge(model.expires_at - now)}`],
+    ["unloads", model.expires_at === null ? undefined : `in ${formatAge(model.expires_at - now)}`],
   ];
 }
 
-function waitingText({ waiting, paused }: Model): string {
-  return paused > 0 ? `${waiting} waiting, ${paused} paused` : `${waiting} waiting`;
+function sequencesOf({ running, waiting, paused, max_sequences }: Model): string {
+  const most = max_sequences === null ? "" : ` of ${max_sequences}`;
+  return `${running}${most}, ${waiting} waiting${paused > 0 ? `, ${paused} paused` : ""}`;
+}
+
+function kvOf({ kv_cells, kv_cells_used }: Model): string | undefined {
+  return kv_cells === 0 ? undefined : `${formatCount(kv_cells_used)} of ${formatCount(kv_cells)}`;
 }
