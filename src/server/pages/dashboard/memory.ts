@@ -15,10 +15,12 @@ export function showMemory({ memory, models }: Status): void {
   const free = Math.max(0, budget - planned);
   setText(
     byId("memory-summary", HTMLElement),
-    `${formatBytes(planned)} of ${formatBytes(budget)} planned, ${formatBytes(free)} free; the gateway itself holds ${formatBytes(gateway_resident)}`,
+    `${formatBytes(planned)} of ${formatBytes(budget)} planned, ${formatBytes(free)} free; the gateway itself holds ${formatBytes(gateway_resident)}. The first bar is measured against the budget, those of models against the largest model.`,
   );
-  const scale = Math.max(budget, planned, 1);
-  rows.replaceChildren(totalRow(loaded, budget, scale), ...loaded.map((model) => modelRow(model, scale)));
+  const largest = Math.max(1, ...loaded.map((model) => model.memory!.total));
+  const all = totalRow(loaded, budget, Math.max(budget, planned, 1));
+  // A small model in a large budget would be a line too thin to read: models are drawn beside the largest of them.
+  rows.replaceChildren(all, ...loaded.map((model) => modelRow(model, largest)));
 }
 
 /** All models behind each other: how full the budget is. */

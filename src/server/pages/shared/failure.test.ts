@@ -44,7 +44,13 @@ describe("numbers for people", () => {
       "1.0 TiB",
     ]);
     assert.deepEqual([0, 0.123, 45.67, 1234.5].map(formatRate), ["0", "0.12", "45.7", "1,235"]);
-    assert.deepEqual([0.5, 95, 1500, 90_000].map(formatMs), ["0.5 ms", "95 ms", "1.50 s", "1 min 30 s"]);
+    assert.deepEqual([0, 0.5, 95, 1500, 90_000].map(formatMs), [
+      "0 ms",
+      "0.5 ms",
+      "95 ms",
+      "1.50 s",
+      "1 min 30 s",
+    ]);
     assert.deepEqual([-5, 59_999, 3_600_000, 90_000_000].map(formatAge), [
       "0 s",
       "59 s",

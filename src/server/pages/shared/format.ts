@@ -22,6 +22,7 @@ export function formatRate(rate: number): string {
 
 /** 95 is "95 ms", 1500 is "1.50 s", 90000 is "1 min 30 s". */
 export function formatMs(ms: number): string {
+  if (ms === 0) return "0 ms";
   if (ms < 10) return `${ms.toFixed(1)} ms`;
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`;
