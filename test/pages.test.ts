@@ -119,6 +119,9 @@ describe("the pages in a browser", { skip: withoutBrowser || withoutSample }, ()
     await page.keyboard.press("Escape");
     await page.waitForSelector("#help:not([open])", { state: "attached" });
 
+    await page.locator(".conversation-title").first().click();
+    assert.equal(await page.locator(".bubble").innerText(), "Second\nline");
+
     const first = page.locator(".conversation").last();
     await first.hover();
     await first.getByLabel(/^Rename/).click();
@@ -186,6 +189,14 @@ describe("the pages in a browser", { skip: withoutBrowser || withoutSample }, ()
       await page.locator(".failure").last().innerText(),
       /The engine ended\.\s+Next: Send it again\./,
     );
+    await page.unroute("**/v1/chat/completions");
+
+    await page.route("**/v1/chat/completions", (route) =>
+      stream(route, [{ choices: [{ delta: { content: "Half of it" } }] }]),
+    );
+    await send(page, "Cut");
+    assert.equal(await answered(page), "Half of it");
+    assert.match(await page.locator(".failure").last().innerText(), /cut off/);
     await page.unroute("**/v1/chat/completions");
 
     let refusals = 0;

@@ -67,14 +67,19 @@ export class Chat {
 
   /** Opens a conversation; an unknown one is a new one. */
   open(id: string): void {
-    this.stop();
-    this.#conversation = this.#history.get(id) ?? this.#fresh();
-    this.#models.choose(this.#conversation.model);
-    this.#thread.show(this.#conversation);
-    this.#nameInAddress();
-    this.refreshList();
+    if (id !== this.#conversation.id) this.#show(this.#history.get(id) ?? this.#fresh());
     this.#sidebar.close();
     this.#composer.focus();
+  }
+
+  #show(conversation: Conversation): void {
+    this.stop();
+    this.#conversation = conversation;
+    // Its model may be offered no more.
+    conversation.model = this.#models.choose(conversation.model) || conversation.model;
+    this.#thread.show(conversation);
+    this.#nameInAddress();
+    this.refreshList();
   }
 
   /** Adds a question to the conversation and has it answered. */
@@ -140,6 +145,7 @@ export class Chat {
     this.#composer.isBusy = true;
     this.#thread.show(conversation);
     this.#save();
+    this.#composer.focus();
     await this.#write(body, message, this.#thread.answer!, writing.signal);
     // By now another conversation may be open, or another answer under way.
     if (this.#history.get(conversation.id) !== undefined) this.#save(conversation);
@@ -212,12 +218,14 @@ export class Chat {
     this.#history.rename(id, title);
     if (id === this.#conversation.id) this.#conversation.title = this.#history.get(id)?.title ?? title;
     this.refreshList();
+    this.#composer.focus();
   }
 
   #remove(id: string): void {
     this.#history.remove(id);
-    if (id === this.#conversation.id) this.open("");
+    if (id === this.#conversation.id) this.#show(this.#fresh());
     else this.refreshList();
+    this.#composer.focus();
   }
 
   #save(conversation = this.#conversation): void {

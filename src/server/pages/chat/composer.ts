@@ -32,8 +32,9 @@ export class Composer {
     this.#show();
   }
 
+  /** Where there is a keyboard: on a phone, the focus would call one up over half of the page. */
   focus(): void {
-    this.#input.focus();
+    if (matchMedia("(hover: hover)").matches) this.#input.focus();
   }
 
   #key(event: KeyboardEvent): void {

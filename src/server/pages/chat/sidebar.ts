@@ -17,6 +17,7 @@ export class Sidebar {
   readonly #exportAll = byId("export-all", HTMLButtonElement);
   readonly #toggle = byId("menu", HTMLButtonElement);
   readonly #actions: SidebarActions;
+  #isRenaming = false;
 
   constructor(actions: SidebarActions) {
     this.#actions = actions;
@@ -27,6 +28,8 @@ export class Sidebar {
   }
 
   show(conversations: readonly Conversation[], current: string): void {
+    // The list is shown anew when the title is written; until then, an answer that ends must not take the field away.
+    if (this.#isRenaming) return;
     this.#list.replaceChildren(...conversations.map((conversation) => this.#item(conversation, current)));
     this.#none.hidden = conversations.length > 0;
     this.#exportAll.hidden = conversations.length === 0;
@@ -67,10 +70,11 @@ export class Sidebar {
   #rename(item: HTMLElement, id: string, title: string): void {
     const input = element("input", { type: "text", "aria-label": "New title", maxlength: "200" });
     input.value = title;
-    let isDone = false;
+    this.#isRenaming = true;
     const done = (text: string) => {
-      if (isDone) return;
-      isDone = true;
+      // The field that goes away loses the focus, which is told to `done` again.
+      if (!this.#isRenaming) return;
+      this.#isRenaming = false;
       this.#actions.rename(id, text);
     };
     input.addEventListener("keydown", (event) => {
