@@ -16,6 +16,7 @@ import { endpoints } from "./endpoints/all.ts";
 import type { Guard } from "./guard.ts";
 import { httpErrorOf } from "./http-errors.ts";
 import { openApiDocument } from "./openapi.ts";
+import { registerPages } from "./pages.ts";
 
 /** The HTTP face: checks every request, hands it to its endpoint, and words every error. */
 export function makeApp(context: ServerContext, guard: Guard, logger: Logger): FastifyInstance {
@@ -46,6 +47,7 @@ export function makeApp(context: ServerContext, guard: Guard, logger: Logger): F
   });
   app.setNotFoundHandler((request, reply) => sendError(reply, nothingThere(request, reply)));
   for (const endpoint of endpoints) register(app, endpoint, context, guard);
+  registerPages(app);
   const document = openApiDocument(endpoints, context.version);
   app.get("/openapi.json", () => document);
   return app;
