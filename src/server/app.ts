@@ -17,6 +17,7 @@ import { endpoints } from "./endpoints/all.ts";
 import type { Guard } from "./guard.ts";
 import { httpErrorOf } from "./http-errors.ts";
 import { openApiDocument } from "./openapi.ts";
+import { registerPages } from "./pages.ts";
 
 const documentItself = { method: "GET", path: "/openapi.json" };
 
@@ -55,6 +56,7 @@ export function makeApp(context: ServerContext, guard: Guard, logger: Logger): F
   });
   app.setNotFoundHandler((request, reply) => sendError(reply, nothingThere(request, reply)));
   for (const endpoint of endpoints) register(app, endpoint, context, guard);
+  registerPages(app);
   const document = openApiDocument(endpoints, context.version);
   app.get(documentItself.path, () => document);
   return app;
