@@ -30,7 +30,7 @@ import {
 } from "./bad-http.ts";
 import { type Answer, answersIn, HttpClient, type Request, sendRaw } from "./http-client.ts";
 import { withoutSample } from "./sample-model.ts";
-import { TestServer } from "./server.ts";
+import { steadyOffered, TestServer } from "./server.ts";
 
 const inFlight = 32;
 const wanted = 2000;
@@ -166,7 +166,7 @@ describe("bad requests", { skip: withoutSample }, () => {
   let sent = 0;
 
   before(async () => {
-    server = await TestServer.start();
+    server = await TestServer.start({ models: [steadyOffered] });
     client = new HttpClient(server.port, inFlight);
     atStart = await server.status();
   });

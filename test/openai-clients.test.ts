@@ -5,7 +5,7 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, generateText, streamText } from "ai";
 import OpenAI, { APIError, APIUserAbortError } from "openai";
 import { withoutSample } from "./sample-model.ts";
-import { TestServer } from "./server.ts";
+import { steadyOffered, TestServer } from "./server.ts";
 
 const story = [{ role: "user" as const, content: "Tell me a story about a cat." }];
 const chat = { model: "sample", messages: story, max_tokens: 24, temperature: 0 };
@@ -42,7 +42,7 @@ async function allOf<T>(items: AsyncIterable<T>): Promise<T[]> {
 }
 
 before(async () => {
-  if (!withoutSample) server = await TestServer.start();
+  if (!withoutSample) server = await TestServer.start({ models: [steadyOffered] });
 });
 after(() => server?.close());
 

@@ -12,6 +12,9 @@ export const sampleOffered: OfferedModel = {
   keepAliveSeconds: Number.POSITIVE_INFINITY,
 };
 
+/** The same on one thread: not the fastest, but as fast when the other cores are busy. */
+export const steadyOffered: OfferedModel = { ...sampleOffered, threads: 1 };
+
 /** A real server with the sample model on a free port, for tests. */
 export class TestServer {
   readonly url: string;
