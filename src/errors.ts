@@ -224,7 +224,7 @@ const entries = {
   // HTTP. `field` is the path in the request's body.
   request_invalid: {
     status: 400,
-    message: "{field}: {reason}",
+    message: "{field}: {reason}.",
     next: "Correct the field; /openapi.json describes every request.",
   },
   request_unsupported: {
@@ -247,6 +247,11 @@ const entries = {
     message: "The request's body has the type {type}; it has to be application/json.",
     next: "Set the header Content-Type: application/json.",
   },
+  body_encoding: {
+    status: 415,
+    message: "The request's body is encoded as {encoding}; it has to be sent as it is.",
+    next: "Leave the header Content-Encoding out, and send the body uncompressed.",
+  },
   headers_too_large: {
     status: 431,
     message: "The request's headers are larger than {limit} bytes.",
@@ -255,7 +260,7 @@ const entries = {
   http_malformed: {
     status: 400,
     message: "This is no HTTP request that can be understood: {reason}.",
-    next: "Send HTTP/1.1.",
+    next: "Send HTTP/1.1, as the libraries of all languages do.",
   },
   http_timeout: {
     status: 408,
