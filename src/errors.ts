@@ -661,6 +661,38 @@ const entries = {
     message: "A side of the benchmark failed at {task}: {reason}",
     next: "Check that the model, the context and the sequences fit in memory; set STOWAGE_DEBUG=1 to see llama.cpp's own notes.",
   },
+
+  // Load client
+  trace_unreadable: {
+    status: 400,
+    message: "The trace {path} cannot be read: {reason}.",
+    next: "Check the path, and that this user may read the file.",
+  },
+  trace_unknown: {
+    status: 400,
+    message: "{path} is no trace of a known format; it begins with: {line}",
+    next: "Known are {known}. Name one with --trace-format if the file is of it.",
+  },
+  trace_invalid: {
+    status: 400,
+    message: "{path}, line {line}: {field} is {value}; it has to be {expected}.",
+    next: "Correct the line, or check that the file is complete and of this format.",
+  },
+  trace_empty: {
+    status: 400,
+    message: "{path} has no request to send; {dropped} without tokens were left out.",
+    next: "Take a trace with requests that were answered.",
+  },
+  load_flags: {
+    status: 400,
+    message: "{flags} cannot stand together: {reason}.",
+    next: "Leave one of them out.",
+  },
+  load_server: {
+    status: 502,
+    message: "The server at {url} cannot be measured: {reason}.",
+    next: "Check that it runs, and --url, --model and --api-key.",
+  },
 } as const satisfies Record<string, Entry>;
 
 export type ErrorCode = keyof typeof entries;
