@@ -224,7 +224,7 @@ const entries = {
   // HTTP. `field` is the path in the request's body.
   request_invalid: {
     status: 400,
-    message: "{field}: {reason}",
+    message: "{field}: {reason}.",
     next: "Correct the field; /openapi.json describes every request.",
   },
   request_unsupported: {
@@ -247,6 +247,11 @@ const entries = {
     message: "The request's body has the type {type}; it has to be application/json.",
     next: "Set the header Content-Type: application/json.",
   },
+  body_encoding: {
+    status: 415,
+    message: "The request's body is encoded as {encoding}; it has to be sent as it is.",
+    next: "Leave the header Content-Encoding out, and send the body uncompressed.",
+  },
   headers_too_large: {
     status: 431,
     message: "The request's headers are larger than {limit} bytes.",
@@ -255,7 +260,7 @@ const entries = {
   http_malformed: {
     status: 400,
     message: "This is no HTTP request that can be understood: {reason}.",
-    next: "Send HTTP/1.1.",
+    next: "Send HTTP/1.1, as the libraries of all languages do.",
   },
   http_timeout: {
     status: 408,
@@ -655,6 +660,38 @@ const entries = {
     status: 500,
     message: "A side of the benchmark failed at {task}: {reason}",
     next: "Check that the model, the context and the sequences fit in memory; set STOWAGE_DEBUG=1 to see llama.cpp's own notes.",
+  },
+
+  // Load client
+  trace_unreadable: {
+    status: 400,
+    message: "The trace {path} cannot be read: {reason}.",
+    next: "Check the path, and that this user may read the file.",
+  },
+  trace_unknown: {
+    status: 400,
+    message: "{path} is no trace of a known format; it begins with: {line}",
+    next: "Known are {known}. Name one with --trace-format if the file is of it.",
+  },
+  trace_invalid: {
+    status: 400,
+    message: "{path}, line {line}: {field} is {value}; it has to be {expected}.",
+    next: "Correct the line, or check that the file is complete and of this format.",
+  },
+  trace_empty: {
+    status: 400,
+    message: "{path} has no request to send; {dropped} without tokens were left out.",
+    next: "Take a trace with requests that were answered.",
+  },
+  load_flags: {
+    status: 400,
+    message: "{flags} cannot stand together: {reason}.",
+    next: "Leave one of them out.",
+  },
+  load_server: {
+    status: 502,
+    message: "The server at {url} cannot be measured: {reason}.",
+    next: "Check that it runs, and --url, --model and --api-key.",
   },
 } as const satisfies Record<string, Entry>;
 

@@ -64,15 +64,23 @@ export class TestServer {
   }
 
   /** Asks for the status until it is as wanted. */
-  async until(wanted: (status: Status) => boolean, withinMs = 30_000): Promise<Status> {
+  async until(wanted: (status: Status) => boolean, withinMs = 15_000): Promise<Status> {
     const deadline = Date.now() + withinMs;
     for (;;) {
       const status = await this.status();
       if (wanted(status)) return status;
-      if (Date.now() > deadline) throw new Error(`it did not come to that: ${JSON.stringify(status)}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      if (Date.now() > deadline) throw new Error(`it did not come to that: ${summaryOf(status)}`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }
+}
+
+function summaryOf({ state, models, requests }: Status): string {
+  const lines = models.map(({ name, state, running, waiting, paused, restarts, problem }) =>
+    JSON.stringify({ name, state, running, waiting, paused, restarts, problem: problem?.message }),
+  );
+  const phases = requests.live.map(({ phase }) => phase).join(" ");
+  return [state, ...lines, `${requests.live.length} live: ${phases}`.slice(0, 200)].join("\n");
 }
 
 /** The data of a stream's events, to its end. */

@@ -87,6 +87,9 @@ export class Gateway {
     this.#count(request.model, request.sequences);
     try {
       live.attach(await this.#acquired(model, request.keepAliveSeconds, live, signal));
+      // A client that goes away takes its request with it, whatever that is at.
+      signal.addEventListener("abort", () => live.close(), { once: true });
+      if (signal.aborted) throw new StowageError("request_cancelled", {});
       return live;
     } catch (error) {
       if (!signal.aborted) live.fail(error as StowageError);

@@ -10,12 +10,16 @@ import fastify, {
 import type { Logger } from "pino";
 import { StowageError } from "../errors.ts";
 import { bodyLimit, parseBody } from "./body.ts";
-import { answerConnectionError, arrivalSeconds, headerLimit } from "./connection-errors.ts";
-import { checkBody, type Endpoint, type ServerContext } from "./endpoint.ts";
+import { checkBody } from "./check-body.ts";
+import { answerConnectionErrors, arrivalSeconds, headerLimit } from "./connection-errors.ts";
+import type { Endpoint, ServerContext } from "./endpoint.ts";
 import { endpoints } from "./endpoints/all.ts";
 import type { Guard } from "./guard.ts";
 import { httpErrorOf } from "./http-errors.ts";
 import { openApiDocument } from "./openapi.ts";
+import { registerPages } from "./pages.ts";
+
+const documentItself = { method: "GET", path: "/openapi.json" };
 
 /** The HTTP face: checks every request, hands it to its endpoint, and words every error. */
 export function makeApp(context: ServerContext, guard: Guard, logger: Logger): FastifyInstance {
@@ -24,17 +28,23 @@ export function makeApp(context: ServerContext, guard: Guard, logger: Logger): F
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
     requestTimeout: arrivalSeconds * 1000,
-    http: { maxHeaderSize: headerLimit },
+    // Host is asked for by the guard, which says so.
+    http: { maxHeaderSize: headerLimit, requireHostHeader: false },
+    // Names are compared with those of the models, whatever their length.
+    routerOptions: { maxParamLength: headerLimit },
+    // See answerConnectionErrors.
+    clientErrorHandler: () => {},
     genReqId: () => randomUUID().replaceAll("-", ""),
-    clientErrorHandler: answerConnectionError,
     // Until the last answer is given, requests are refused by the gateway, in its words.
     return503OnClosing: false,
     exposeHeadRoutes: true,
     frameworkErrors: (error, request, reply) => sendError(reply, meaningOf(error, request)),
   });
+  answerConnectionErrors(app.server);
   readJsonOnly(app);
   app.addHook("onRequest", async (request, reply) => {
     reply.header("x-request-id", request.id);
+    guard.checkFraming(request);
     guard.checkOrigin(request);
   });
   app.setErrorHandler((error: FastifyError, request, reply) => {
@@ -46,8 +56,9 @@ export function makeApp(context: ServerContext, guard: Guard, logger: Logger): F
   });
   app.setNotFoundHandler((request, reply) => sendError(reply, nothingThere(request, reply)));
   for (const endpoint of endpoints) register(app, endpoint, context, guard);
+  registerPages(app);
   const document = openApiDocument(endpoints, context.version);
-  app.get("/openapi.json", () => document);
+  app.get(documentItself.path, () => document);
   return app;
 }
 
@@ -84,13 +95,19 @@ function goneSignal(reply: FastifyReply): AbortSignal {
 /** Only JSON under its own name: forms and plain text are what a foreign page can send without being asked. */
 function readJsonOnly(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser("application/json", { parseAs: "buffer" }, (_, bytes, done) => {
+  app.addContentTypeParser("application/json", { parseAs: "buffer" }, ({ headers }, bytes, done) => {
     try {
+      checkEncoding(headers["content-encoding"]);
       done(null, parseBody(bytes as Buffer));
     } catch (error) {
       done(error as Error);
     }
   });
+}
+
+function checkEncoding(encoding = "identity"): void {
+  if (encoding.toLowerCase() === "identity") return;
+  throw new StowageError("body_encoding", { encoding: encoding.slice(0, 200) });
 }
 
 function sendError(reply: FastifyReply, error: unknown): FastifyReply {
@@ -118,9 +135,16 @@ function meaningOf(error: FastifyError | StowageError, { headers }: FastifyReque
   }
 }
 
+/** Of paths with this form, where a parameter is one part. */
+function pathPattern(path: string): RegExp {
+  return new RegExp(`^${path.replaceAll(".", "\\.").replaceAll(/\{\w+\}/g, "[^/]*")}$`);
+}
+
 function nothingThere(request: FastifyRequest, reply: FastifyReply): StowageError {
   const path = request.url.split("?")[0]!.slice(0, 200);
-  const allowed = endpoints.filter((endpoint) => endpoint.path === path).map(({ method }) => method);
+  const allowed = [...endpoints, documentItself]
+    .filter((endpoint) => pathPattern(endpoint.path).test(path))
+    .map(({ method }) => method);
   if (allowed.length === 0) return new StowageError("path_unknown", { method: request.method, path });
   reply.header("allow", allowed.join(", "));
   return new StowageError("method_unknown", { method: request.method, path, allowed: allowed.join(", ") });

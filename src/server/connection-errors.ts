@@ -1,4 +1,5 @@
-import type { Socket } from "node:net";
+import { type Server, type ServerResponse, STATUS_CODES } from "node:http";
+import type { Duplex } from "node:stream";
 import { StowageError } from "../errors.ts";
 import { httpErrorOf } from "./http-errors.ts";
 
@@ -7,21 +8,38 @@ export const headerLimit = 16 * 1024;
 /** How long a request may take to arrive, s. */
 export const arrivalSeconds = 60;
 
-/** Answers what is no request at all, in the same form as every other error, and ends the connection. */
-export function answerConnectionError(error: Error & { code?: string }, socket: Socket): void {
-  if (!socket.writable || error.code === "ECONNRESET") {
-    socket.destroy();
-    return;
-  }
-  const { status, body } = httpErrorOf(meaningOf(error));
+/** What Node says of bytes that are no request; `reason` is its parser's. */
+type ConnectionError = Error & { code?: string; reason?: string };
+
+/** Answers what never becomes a request in the same form as every other error, and ends the connection. */
+export function answerConnectionErrors(server: Server): void {
+  const responses = new WeakMap<Duplex, ServerResponse>();
+  server.on("request", (request, response) => responses.set(request.socket, response));
+  server.on("clientError", (error: ConnectionError, socket) => {
+    const response = responses.get(socket);
+    // In the middle of an answer, another one would be read as part of it.
+    const within = response?.headersSent && !response.writableFinished;
+    if (within || !socket.writable || error.code === "ECONNRESET") socket.destroy();
+    else answer(socket, meaningOf(error));
+  });
+  server.on("connect", (_, socket: Duplex) =>
+    answer(socket, new StowageError("http_malformed", { reason: "it asks for a tunnel" })),
+  );
+  // What a client expects beyond 100-continue is not promised, and does not keep it from its answer.
+  server.on("checkExpectation", (request, response) => server.emit("request", request, response));
+}
+
+function answer(socket: Duplex, error: StowageError): void {
+  const { status, body } = httpErrorOf(error);
   const text = JSON.stringify(body);
+  socket.on("error", () => {});
   socket.end(
-    `HTTP/1.1 ${status} ${status === 431 ? "Request Header Fields Too Large" : "Bad Request"}\r\n` +
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n` +
       `content-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`,
   );
 }
 
-function meaningOf(error: Error & { code?: string }): StowageError {
+function meaningOf(error: ConnectionError): StowageError {
   switch (error.code) {
     case "HPE_HEADER_OVERFLOW":
     case "HPE_CHUNK_EXTENSIONS_OVERFLOW":
@@ -29,6 +47,6 @@ function meaningOf(error: Error & { code?: string }): StowageError {
     case "ERR_HTTP_REQUEST_TIMEOUT":
       return new StowageError("http_timeout", { seconds: arrivalSeconds });
     default:
-      return new StowageError("http_malformed", { reason: error.code ?? "unreadable" });
+      return new StowageError("http_malformed", { reason: error.reason ?? error.code ?? "unreadable" });
   }
 }

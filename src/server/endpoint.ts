@@ -1,6 +1,5 @@
 import type { FastifyReply } from "fastify";
 import type { z } from "zod";
-import { StowageError } from "../errors.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 
 /** What endpoints work with. */
@@ -53,59 +52,4 @@ export interface Endpoint<Body = unknown> {
 /** Keeps the type of the body between schema and handler. */
 export function endpoint<Body>(definition: Endpoint<Body>): Endpoint {
   return definition as Endpoint;
-}
-
-/**
- * Checks a request's body.
- * @throws StowageError request_invalid naming the field, what it is and what it may be
- */
-export function checkBody<Body>(schema: z.ZodType<Body>, body: unknown): Body {
-  const result = schema.safeParse(body, { reportInput: true });
-  if (result.success) return result.data;
-  const issue = deepest(result.error.issues[0]!, body);
-  throw new StowageError("request_invalid", {
-    field: issue.path.length === 0 ? "body" : pathText(issue.path),
-    reason: `${plain(issue.message)}${received(issue.input)}`,
-  });
-}
-
-type Issue = z.core.$ZodIssue;
-
-/** Where none of several forms fits, the one that came furthest tells most. */
-function deepest(issue: Issue, body: unknown): Issue {
-  if (issue.code !== "invalid_union" || issue.errors.length === 0) return issue;
-  const branches = issue.errors.map((branch) => branch[0]!).filter((inner) => inner !== undefined);
-  const best = branches.reduce((a, b) => (b.path.length > a.path.length ? b : a));
-  if (best.path.length === 0) {
-    const expected = branches.map((inner) => plain(inner.message).replace(/^expected /, ""));
-    const message =
-      best.code === "invalid_type" ? `expected ${[...new Set(expected)].join(" or ")}` : best.message;
-    return { ...best, message, path: issue.path, input: issue.input } as Issue;
-  }
-  return deepest({ ...best, path: [...issue.path, ...best.path] } as Issue, body);
-}
-
-function pathText(path: readonly PropertyKey[]): string {
-  return path
-    .map((key, index) =>
-      typeof key === "number" ? `[${key}]` : index === 0 ? String(key) : `.${String(key)}`,
-    )
-    .join("")
-    .slice(0, 200);
-}
-
-/** Without what is said once already: that it is invalid, and of which type it is. */
-function plain(message: string): string {
-  return message.replace(/^Invalid (input|option): /, "").replace(/, received \S+$/, "");
-}
-
-const shownLength = 80;
-
-/** What stood there, where that is short enough to be of help. */
-function received(input: unknown): string {
-  if (input === undefined) return "";
-  if (typeof input === "object" && input !== null)
-    return `; received ${Array.isArray(input) ? "a list" : "an object"}`;
-  const text = JSON.stringify(input) ?? typeof input;
-  return `; received ${text.length > shownLength ? `${text.slice(0, shownLength)}…` : text}`;
 }

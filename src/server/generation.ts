@@ -1,6 +1,7 @@
 import type { ModelInput, WireLogprob, WireSampling } from "../engine/process/messages.ts";
 import type { Finish } from "../gateway/engine-process.ts";
 import type { ChoiceRequest, LiveRequest } from "../gateway/live-request.ts";
+import { about } from "./about-field.ts";
 import type { EventStream } from "./event-stream.ts";
 import type { Usage } from "./schemas/common.ts";
 
@@ -18,6 +19,18 @@ export interface GenerationFields {
   readonly n?: number | null | undefined;
   readonly ignore_eos?: boolean | null | undefined;
   readonly keep_alive?: number | string | null | undefined;
+}
+
+/** What choices start from. */
+export interface Input {
+  readonly input: ModelInput;
+  /** Where it stands in the request's body. */
+  readonly field: string;
+}
+
+/** A choice to generate, and the field that its input came in. */
+export interface Choice extends ChoiceRequest {
+  readonly field: string;
 }
 
 /** One choice's whole output. */
@@ -47,14 +60,15 @@ export interface ChunkFormat {
 
 /** The choices of a request: `n` for each input, those of one input side by side. */
 export function choicesOf(
-  inputs: readonly ModelInput[],
+  inputs: readonly Input[],
   fields: GenerationFields,
   limits: { maxTokens: number | undefined; logprobs: number | undefined },
-): ChoiceRequest[] {
+): Choice[] {
   const n = fields.n ?? 1;
-  return inputs.flatMap((input, index) =>
+  return inputs.flatMap(({ input, field }, index) =>
     Array.from({ length: n }, (_, choice) => ({
       input,
+      field,
       sampling: samplingOf(fields, limits.logprobs, index * n + choice),
       ...(limits.maxTokens !== undefined && { maxTokens: limits.maxTokens }),
       ...(fields.ignore_eos && { ignoreEnd: true }),
@@ -65,7 +79,7 @@ export function choicesOf(
 /** Sends what the choices say as it comes, and ends the stream with `[DONE]` or an error event. */
 export async function streamChoices(
   live: LiveRequest,
-  choices: readonly ChoiceRequest[],
+  choices: readonly Choice[],
   stream: EventStream,
   format: ChunkFormat,
 ): Promise<void> {
@@ -95,7 +109,7 @@ export async function streamChoices(
 /** Waits for all that the choices say. */
 export async function collectChoices(
   live: LiveRequest,
-  choices: readonly ChoiceRequest[],
+  choices: readonly Choice[],
 ): Promise<{ results: ChoiceResult[]; usage: Usage }> {
   const texts = choices.map(() => "");
   const tokens: TokenOutput[][] = choices.map(() => []);
@@ -123,13 +137,13 @@ type OnToken = (
 /** Starts all choices. Of both promises, neither is left without somebody who hears that it failed. */
 function runChoices(
   live: LiveRequest,
-  choices: readonly ChoiceRequest[],
+  choices: readonly Choice[],
   begin: (index: number) => OnToken,
   end: (index: number, finish: Finish) => void = () => {},
 ): { accepted: Promise<unknown>; finished: Promise<Finish[]> } {
   const accepted: Promise<void>[] = [];
   const finished = choices.map(
-    (choice, index) =>
+    ({ field, ...choice }, index) =>
       new Promise<Finish>((resolve, reject) => {
         let token: OnToken = () => {};
         const listener = {
@@ -143,7 +157,7 @@ function runChoices(
           },
           failed: reject,
         };
-        accepted.push(live.generate(choice, listener));
+        accepted.push(about(field, live.generate(choice, listener)));
       }),
   );
   const all = Promise.all(finished);
@@ -157,7 +171,7 @@ export function reasonOf({ reason }: Finish): "stop" | "length" {
 }
 
 /** A prompt counts once, however many choices it has. */
-function usageOf(finishes: readonly Finish[], choices: readonly ChoiceRequest[]): Usage {
+function usageOf(finishes: readonly Finish[], choices: readonly Choice[]): Usage {
   const usage = { prompt_tokens: 0, completion_tokens: 0, cached: 0 };
   const seen = new Set<ModelInput>();
   for (const [index, finish] of finishes.entries()) {
@@ -203,7 +217,11 @@ function seedOf(seed: number, choice: number): number {
 /** Seconds of a `keep_alive` field; Infinity for -1, undefined where there is none. */
 export function keepAliveSeconds(value: number | string | null | undefined): number | undefined {
   if (value === null || value === undefined) return undefined;
-  const [, amount, unit] = /^(-?[\d.]+)(ms|s|m|h)?$/.exec(String(value)) ?? [];
-  const seconds = Number(amount) * { ms: 0.001, s: 1, m: 60, h: 3600 }[unit ?? "s"]!;
+  const seconds = typeof value === "number" ? value : secondsOf(value);
   return seconds < 0 ? Number.POSITIVE_INFINITY : seconds;
+}
+
+function secondsOf(duration: string): number {
+  const [, amount, unit] = /^(-?[\d.]+)(ms|s|m|h)?$/.exec(duration) ?? [];
+  return Number(amount) * { ms: 0.001, s: 1, m: 60, h: 3600 }[unit ?? "s"]!;
 }

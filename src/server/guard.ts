@@ -14,11 +14,25 @@ export class Guard {
   }
 
   /**
+   * Whoever stands between a client and this server may read another host, or another end of the body, out of a
+   * request that leaves room for it: such a one is not taken.
+   * @throws StowageError http_malformed
+   */
+  checkFraming({ raw }: Pick<FastifyRequest, "raw">): void {
+    const { length } = raw.headersDistinct.host ?? [];
+    if (length === 0) throw malformed("it has no header Host");
+    if (length > 1) throw malformed(`it has the header Host ${length} times`);
+    const coding = raw.headers["transfer-encoding"] ?? "chunked";
+    if (coding.toLowerCase() !== "chunked")
+      throw malformed(`Transfer-Encoding is ${coding.slice(0, 200)}, not chunked`);
+  }
+
+  /**
    * A page elsewhere can make a browser call this server: under a name of its own that leads here (DNS rebinding), or
    * across origins. Neither is let in. A key says more than a name, so with keys every name will do.
    * @throws StowageError host_refused, origin_refused
    */
-  checkOrigin({ headers }: FastifyRequest): void {
+  checkOrigin({ headers }: Pick<FastifyRequest, "headers">): void {
     const host = headers.host ?? "";
     if (this.#keys.length === 0 && !this.#isOurs(host)) {
       throw new StowageError("host_refused", { host: JSON.stringify(host.slice(0, 200)) });
@@ -29,7 +43,7 @@ export class Guard {
   }
 
   /** @throws StowageError key_missing */
-  checkKey({ headers }: FastifyRequest): void {
+  checkKey({ headers }: Pick<FastifyRequest, "headers">): void {
     if (this.#keys.length === 0) return;
     const [, key] = /^Bearer +(\S+)$/i.exec(headers.authorization ?? "") ?? [];
     if (key === undefined) throw new StowageError("key_missing", { what: "none" });
@@ -44,6 +58,10 @@ export class Guard {
     const name = nameOf(host);
     return name !== undefined && (isIP(name) > 0 || this.#names.has(name) || name.endsWith(".localhost"));
   }
+}
+
+function malformed(reason: string): StowageError {
+  return new StowageError("http_malformed", { reason });
 }
 
 function digest(key: string): Buffer {

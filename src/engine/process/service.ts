@@ -70,7 +70,6 @@ export class EngineService {
   async dispose(): Promise<void> {
     clearInterval(this.#timer);
     this.#abort.abort();
-    this.#admit();
     await this.#loading;
     await this.#loaded?.model.dispose();
     this.#loaded = undefined;
@@ -84,8 +83,11 @@ export class EngineService {
         signal: this.#abort.signal,
         onPlan: (memory) => {
           this.#send({ type: "planned", memory });
-          return new Promise((resolve) => {
+          return new Promise((resolve, reject) => {
             this.#admit = resolve;
+            const { signal } = this.#abort;
+            if (signal.aborted) reject(signal.reason);
+            signal.addEventListener("abort", () => reject(signal.reason));
           });
         },
         onPrepare: (done, total) => this.#send({ type: "preparing", done, total }),

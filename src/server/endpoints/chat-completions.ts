@@ -1,4 +1,4 @@
-import type { ModelInput, WireLogprob } from "../../engine/process/messages.ts";
+import type { WireLogprob } from "../../engine/process/messages.ts";
 import { StowageError } from "../../errors.ts";
 import { type Call, endpoint } from "../endpoint.ts";
 import { EventStream } from "../event-stream.ts";
@@ -6,6 +6,7 @@ import {
   type ChunkFormat,
   choicesOf,
   collectChoices,
+  type Input,
   keepAliveSeconds,
   reasonOf,
   streamChoices,
@@ -82,13 +83,12 @@ function checkTogether({ logprobs, top_logprobs, stream, stream_options }: ChatR
 }
 
 /** Templates know the role `system`; `developer` is OpenAI's newer name of it. */
-function inputOf({ messages }: ChatRequest): ModelInput {
-  return {
-    messages: messages.map(({ role, content }) => ({
-      role: role === "developer" ? "system" : role,
-      content: typeof content === "string" ? content : content.map(({ text }) => text).join(""),
-    })),
-  };
+function inputOf({ messages }: ChatRequest): Input {
+  const plain = messages.map(({ role, content }) => ({
+    role: role === "developer" ? "system" : role,
+    content: typeof content === "string" ? content : content.map(({ text }) => text).join(""),
+  }));
+  return { input: { messages: plain }, field: "messages" };
 }
 
 function headOf({ context, body, id }: Call<ChatRequest>, object: string) {

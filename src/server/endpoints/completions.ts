@@ -1,11 +1,12 @@
-import type { ModelInput } from "../../engine/process/messages.ts";
 import { StowageError } from "../../errors.ts";
+import { about } from "../about-field.ts";
 import { type Call, endpoint } from "../endpoint.ts";
 import { EventStream } from "../event-stream.ts";
 import {
   type ChunkFormat,
   choicesOf,
   collectChoices,
+  type Input,
   keepAliveSeconds,
   reasonOf,
   streamChoices,
@@ -102,12 +103,13 @@ function checkTogether({ echo, logprobs, stream, stream_options, prompt, n }: Co
   }
 }
 
-function inputsOf(prompt: CompletionRequest["prompt"]): ModelInput[] {
-  if (typeof prompt === "string") return [{ text: prompt }];
-  if (isTokens(prompt)) return [{ tokens: prompt }];
-  return (prompt as (string | number[])[]).map((one) =>
-    typeof one === "string" ? { text: one } : { tokens: one },
-  );
+function inputsOf(prompt: CompletionRequest["prompt"]): Input[] {
+  if (typeof prompt === "string") return [{ input: { text: prompt }, field: "prompt" }];
+  if (isTokens(prompt)) return [{ input: { tokens: prompt }, field: "prompt" }];
+  return (prompt as (string | number[])[]).map((one, index) => ({
+    input: typeof one === "string" ? { text: one } : { tokens: one },
+    field: `prompt[${index}]`,
+  }));
 }
 
 function isTokens(prompt: unknown[]): prompt is number[] {
@@ -117,13 +119,14 @@ function isTokens(prompt: unknown[]): prompt is number[] {
 /** Prompts as text. */
 async function echoesOf(
   { context, body }: Call<CompletionRequest>,
-  inputs: readonly ModelInput[],
+  inputs: readonly Input[],
 ): Promise<string[]> {
   const engine = context.gateway.model(body.model).engine!;
   return Promise.all(
-    inputs.map((input) =>
-      "text" in input ? input.text : "tokens" in input ? engine.detokenize(input.tokens) : "",
-    ),
+    inputs.map(async ({ input, field }) => {
+      if ("text" in input) return input.text;
+      return "tokens" in input ? about(field, engine.detokenize(input.tokens)) : "";
+    }),
   );
 }
 

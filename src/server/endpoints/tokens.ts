@@ -1,20 +1,22 @@
 import { z } from "zod";
+import { StowageError } from "../../errors.ts";
 import type { EngineProcess } from "../../gateway/engine-process.ts";
+import { about } from "../about-field.ts";
 import { type Call, endpoint } from "../endpoint.ts";
+import type { Input } from "../generation.ts";
 import { chatRequest } from "../schemas/chat.ts";
 import { count } from "../schemas/common.ts";
 
 const name = z.string().max(512);
 
-const tokenizeRequest = z.union([
-  z.object({
-    model: name,
-    prompt: z.string(),
-    /** With the tokens that open every text of this model. */
-    add_special_tokens: z.boolean().nullish(),
-  }),
-  z.object({ model: name, messages: chatRequest.shape.messages }),
-]);
+/** Either `prompt` or `messages`. */
+const tokenizeRequest = z.object({
+  model: name,
+  prompt: z.string().optional(),
+  /** Of a prompt: with the tokens that open every text of this model. */
+  add_special_tokens: z.boolean().nullish(),
+  messages: chatRequest.shape.messages.optional(),
+});
 
 const tokenizeResponse = z.object({ count, max_model_len: count, tokens: z.array(count) });
 const detokenizeRequest = z.object({ model: name, tokens: z.array(z.int().min(0)).max(1_048_576) });
@@ -27,15 +29,13 @@ export const tokenize = endpoint({
   tag: "Tokens",
   body: tokenizeRequest,
   response: tokenizeResponse,
-  handle: (call) =>
-    withEngine(call, async (engine, contextTokens) => {
-      const { body } = call;
-      const tokens =
-        "prompt" in body
-          ? await engine.tokenize({ text: body.prompt }, body.add_special_tokens ?? true)
-          : await engine.tokenize({ messages: body.messages.map(plain) }, true);
+  handle: (call) => {
+    const { input, field } = inputOf(call.body);
+    return withEngine(call, async (engine, contextTokens) => {
+      const tokens = await about(field, engine.tokenize(input, call.body.add_special_tokens ?? true));
       return { count: tokens.length, max_model_len: contextTokens, tokens };
-    }),
+    });
+  },
 });
 
 export const detokenize = endpoint({
@@ -46,8 +46,25 @@ export const detokenize = endpoint({
   body: detokenizeRequest,
   response: detokenizeResponse,
   handle: (call) =>
-    withEngine(call, async (engine) => ({ prompt: await engine.detokenize(call.body.tokens) })),
+    withEngine(call, async (engine) => ({
+      prompt: await about("tokens", engine.detokenize(call.body.tokens)),
+    })),
 });
+
+function inputOf({ prompt, messages }: z.infer<typeof tokenizeRequest>): Input {
+  if (prompt !== undefined && messages !== undefined) {
+    throw new StowageError("request_invalid", {
+      field: "messages",
+      reason: "it does not go together with prompt",
+    });
+  }
+  if (prompt !== undefined) return { input: { text: prompt }, field: "prompt" };
+  if (messages !== undefined) return { input: { messages: messages.map(plain) }, field: "messages" };
+  throw new StowageError("request_invalid", {
+    field: "prompt",
+    reason: "it is missing; give either prompt or messages",
+  });
+}
 
 type Message = z.infer<typeof chatRequest>["messages"][number];
 

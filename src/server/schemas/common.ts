@@ -51,7 +51,7 @@ const stopText = z
   .string()
   .min(1)
   .max(maxStopLength)
-  .refine((text) => text.isWellFormed(), "Invalid text: a lone surrogate");
+  .refine((text) => text.isWellFormed(), "it has a lone surrogate");
 
 /** What requests for text share: OpenAI's fields, and llama.cpp's and vLLM's for what OpenAI has not. */
 export const generationFields = {
@@ -89,7 +89,10 @@ export const generationFields = {
       z
         .string()
         .max(32)
-        .regex(/^(-1|\d+(\.\d+)?(ms|s|m|h)?)$/),
+        .regex(
+          /^(-1|\d+(\.\d+)?(ms|s|m|h)?)$/,
+          'it has to be a duration such as "90s", "10m" or "1.5h", or seconds, or -1',
+        ),
     ])
     .nullish(),
   user: z.string().max(512).nullish(),
