@@ -9,6 +9,11 @@ const entries: readonly CommandEntry[] = [
     summary: "a mixture of experts under a real memory limit, beside llama.cpp",
     load: () => import("./bench-experts.ts"),
   },
+  {
+    name: "serve",
+    summary: "a server under load: any that speaks the OpenAI API",
+    load: () => import("./bench-serve.ts"),
+  },
 ];
 
 /** Adds the benchmarks. Each file registers its flags and hands its measurement to `reportAction`. */

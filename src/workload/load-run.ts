@@ -19,8 +19,8 @@ export interface LoadRun {
   readonly signal: AbortSignal;
   /** Makes the request of this index ready. */
   prepare(request: PlannedRequest, index: number): Send;
-  /** Called when a request was sent, and with its record when it has ended. */
-  onChange?(record?: LoadRecord): void;
+  /** Called when a request has ended, well or not. */
+  onEnd?(record: LoadRecord): void;
 }
 
 /** Sends the requests of a plan. The records are in the order of sending. */
@@ -29,8 +29,7 @@ export async function runLoad(plan: LoadPlan, run: LoadRun): Promise<LoadRecord[
   const send = (ready: Send, dueAt?: number) => {
     const record = ready(run.signal, dueAt);
     sent.push(record);
-    run.onChange?.();
-    return record.then((ended) => run.onChange?.(ended));
+    return record.then((ended) => run.onEnd?.(ended));
   };
   if (plan.concurrency === undefined) await sendWhenDue(plan, run, send);
   else await sendWhenFree(plan, plan.concurrency, run, send);

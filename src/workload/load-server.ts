@@ -16,9 +16,12 @@ const answerMs = 30_000;
  *
  * @throws StowageError `load_server` when there is no server, or it lists none.
  */
-export async function firstModel({ base, headers }: Pick<LoadTarget, "base" | "headers">): Promise<string> {
+export async function firstModel(
+  { base, headers }: Pick<LoadTarget, "base" | "headers">,
+  signal: AbortSignal,
+): Promise<string> {
   const url = new URL("v1/models", base);
-  const { status, value } = await askJson(url, { headers });
+  const { status, value } = await askJson(url, { headers }, signal);
   if (status !== 200) throw serverError(url, `${url.pathname} gives HTTP ${status}`);
   const id = (value as { data?: readonly { id?: unknown }[] } | null)?.data?.[0]?.id;
   if (typeof id === "string") return id;
@@ -37,7 +40,7 @@ export interface Prompts {
  */
 export async function promptsFor(target: LoadTarget, seed: number, signal: AbortSignal): Promise<Prompts> {
   if (target.endpoint === "completions") {
-    const pool = await tokensOfWords(target);
+    const pool = await tokensOfWords(target, signal);
     if (pool.length >= leastPool) return { make: tokenPrompts(pool, seed), note: "tokens, exact" };
   }
   const [few, many] = scaleWords;
@@ -53,10 +56,10 @@ export async function promptsFor(target: LoadTarget, seed: number, signal: Abort
 }
 
 /** Tokens that words are made of; none where the server does not tell. */
-async function tokensOfWords({ base, model, headers }: LoadTarget): Promise<number[]> {
+async function tokensOfWords({ base, model, headers }: LoadTarget, signal: AbortSignal): Promise<number[]> {
   const body = JSON.stringify({ model, prompt: words.join(" "), add_special_tokens: false });
   const options = { method: "POST", headers: { "content-type": "application/json", ...headers }, body };
-  const { status, value } = await askJson(new URL("tokenize", base), options);
+  const { status, value } = await askJson(new URL("tokenize", base), options, signal);
   const tokens = (value as { tokens?: unknown } | null)?.tokens;
   if (status !== 200 || !Array.isArray(tokens)) return [];
   return [...new Set(tokens.filter((token): token is number => Number.isSafeInteger(token)))];
@@ -68,9 +71,16 @@ async function costOfWords(target: LoadTarget, count: number, signal: AbortSigna
   return (await prepareRequest(target, request, 0)(signal)).inputTokens;
 }
 
-async function askJson(url: URL, init: RequestInit): Promise<{ status: number; value: unknown }> {
+async function askJson(
+  url: URL,
+  init: RequestInit,
+  signal: AbortSignal,
+): Promise<{ status: number; value: unknown }> {
   try {
-    const response = await fetch(url, { ...init, signal: AbortSignal.timeout(answerMs) });
+    const response = await fetch(url, {
+      ...init,
+      signal: AbortSignal.any([signal, AbortSignal.timeout(answerMs)]),
+    });
     return { status: response.status, value: jsonOf(await response.text()) };
   } catch (error) {
     const { message, cause } = error as Error;
