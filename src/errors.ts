@@ -685,8 +685,8 @@ const entries = {
   },
   load_flags: {
     status: 400,
-    message: "{flags} cannot stand together: {reason}.",
-    next: "Leave one of them out.",
+    message: "{flags} cannot be taken: {reason}.",
+    next: "Leave it out, or see `stowage bench serve --help`.",
   },
   load_server: {
     status: 502,
