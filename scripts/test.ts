@@ -12,6 +12,8 @@ const bin = (name: string) => join(root, "node_modules/.bin", name);
 
 const checks: [name: string, program: string, args: string[]][] = [
   ["type check", bin("tsc"), ["--noEmit"]],
+  ["type check of the pages", bin("tsc"), ["--project", "src/server/pages"]],
+  ["type check of the pages' tests", bin("tsc"), ["--project", "src/server/pages/tsconfig.tests.json"]],
   ["lint and format", bin("biome"), ["check", "--error-on-warnings"]],
   ["folder order", process.execPath, [join(root, "scripts/house.ts")]],
 ];

@@ -153,6 +153,146 @@ const entries = {
     next: "Leave it out to generate until the model ends or the context is full.",
   },
 
+  // Gateway and engine processes
+  engine_start: {
+    status: 500,
+    message: "The engine of {model} did not start: {reason}.",
+    next: "Try again; if it happens again, run `stowage run` on the same file to see why.",
+  },
+  engine_lost: {
+    status: 502,
+    message: "The engine of {model} ended while it worked on this request: {reason}.",
+    next: "Send the request again: the engine is started anew.",
+  },
+  engine_restarting: {
+    status: 503,
+    message: "The engine of {model} ended and is being started again; this is start {attempt}.",
+    next: "Send the request again in {retryAfter} s.",
+  },
+  request_cancelled: {
+    status: 499,
+    message: "The request was cancelled before it began.",
+    next: "Send it again, if it is still wanted.",
+  },
+  engine_fault: {
+    status: 500,
+    message: "The engine failed: {reason}.",
+    next: "Please report this.",
+  },
+  message_malformed: {
+    status: 500,
+    message: "A message between gateway and engine is malformed: {reason}",
+    next: "Check that both are of one version; else please report this.",
+  },
+  model_not_found: {
+    status: 404,
+    message: "There is no model {model} here.",
+    next: "Offered are: {offered}.",
+  },
+  model_room: {
+    status: 503,
+    message:
+      "The model {model} needs {needed} MiB; of the budget of {budget} MiB, {used} MiB are held by models in use: {models}.",
+    next: "Try again in {retryAfter} s, or raise --memory.",
+  },
+  model_too_large: {
+    status: 507,
+    message: "The model {model} needs {needed} MiB; the budget for all models is {budget} MiB.",
+    next: "Raise --memory, or lower the model's --context, --kv-tokens or --expert-memory.",
+  },
+  model_unloaded: {
+    status: 503,
+    message: "The model {model} was unloaded while this request waited for it.",
+    next: "Send the request again: the model is loaded anew.",
+  },
+  model_in_use: {
+    status: 409,
+    message: "The model {model} works on {requests} requests and is not unloaded.",
+    next: "Wait until they have ended.",
+  },
+  queue_full: {
+    status: 503,
+    message: "{waiting} requests wait for {model} already; the queue takes {limit}.",
+    next: "Try again in {retryAfter} s, or raise --max-queue.",
+  },
+  server_stopping: {
+    status: 503,
+    message: "The server is stopping and takes no more work.",
+    next: "Send the request to another server, or to this one when it has started again.",
+  },
+
+  // HTTP. `field` is the path in the request's body.
+  request_invalid: {
+    status: 400,
+    message: "{field}: {reason}.",
+    next: "Correct the field; /openapi.json describes every request.",
+  },
+  request_unsupported: {
+    status: 400,
+    message: "{field} is not supported here: {reason}.",
+    next: "Leave the field out.",
+  },
+  body_invalid: {
+    status: 400,
+    message: "The request's body cannot be read: {reason}.",
+    next: "Send a JSON object in UTF-8, with Content-Type: application/json.",
+  },
+  body_too_large: {
+    status: 413,
+    message: "The request's body is larger than {limit} bytes.",
+    next: "Send a shorter request.",
+  },
+  body_type: {
+    status: 415,
+    message: "The request's body has the type {type}; it has to be application/json.",
+    next: "Set the header Content-Type: application/json.",
+  },
+  body_encoding: {
+    status: 415,
+    message: "The request's body is encoded as {encoding}; it has to be sent as it is.",
+    next: "Leave the header Content-Encoding out, and send the body uncompressed.",
+  },
+  headers_too_large: {
+    status: 431,
+    message: "The request's headers are larger than {limit} bytes.",
+    next: "Send fewer or shorter headers.",
+  },
+  http_malformed: {
+    status: 400,
+    message: "This is no HTTP request that can be understood: {reason}.",
+    next: "Send HTTP/1.1, as the libraries of all languages do.",
+  },
+  http_timeout: {
+    status: 408,
+    message: "The request did not arrive whole within {seconds} s.",
+    next: "Send it in one go.",
+  },
+  path_unknown: {
+    status: 404,
+    message: "There is nothing at {method} {path}.",
+    next: "See /openapi.json for what there is.",
+  },
+  method_unknown: {
+    status: 405,
+    message: "{path} does not take {method}; it takes {allowed}.",
+    next: "See /openapi.json for what there is.",
+  },
+  key_missing: {
+    status: 401,
+    message: "This server asks for an API key, and the request has {what}.",
+    next: "Send the header Authorization: Bearer KEY.",
+  },
+  host_refused: {
+    status: 403,
+    message: "The request was made for the host {host}, which is not this server's name.",
+    next: "Use http://127.0.0.1 or localhost, or start the server with --host and an --api-key.",
+  },
+  origin_refused: {
+    status: 403,
+    message: "A page of {origin} may not use this server.",
+    next: "Use the pages of the server itself, or call it from a program.",
+  },
+
   // Model files. `field` is what was being read, `value` what stood there, `limit` what is allowed.
   gguf_unreadable: {
     status: 500,
@@ -382,6 +522,85 @@ const entries = {
     status: 500,
     message: "All {vocab} logits are -Infinity: no token is left to choose from.",
     next: "Allow at least one token: loosen the constraint that masks the others.",
+  },
+
+  // Configuration
+  config_unreadable: {
+    status: 400,
+    message: "The file {path} cannot be read: {reason}.",
+    next: "Check the path, and that this user may read the file.",
+  },
+  config_syntax: {
+    status: 400,
+    message: "{path}, line {line}, column {column}: {reason}.",
+    next: "Correct the line: the file is in TOML; docs/configure.md has an example.",
+  },
+  setting_unknown: {
+    status: 400,
+    message: "{path}: there is no setting {key}; its value is {value}.",
+    next: "Did you mean {nearest}? All settings are in docs/configure.md.",
+  },
+  setting_invalid: {
+    status: 400,
+    message: "{setting} is {value}; it has to be {allowed}.",
+    next: "Correct it, or leave it out to get its default; `stowage serve --print-config` shows what counts.",
+  },
+  model_argument: {
+    status: 400,
+    message: "{model} cannot be offered: {reason}.",
+    next: "Give a GGUF file, NAME=FILE, or a folder with .gguf files.",
+  },
+  model_duplicate: {
+    status: 400,
+    message: "Two models are named {name}: {first} and {second}.",
+    next: "Give one of them another name, as with other-name={second}.",
+  },
+  model_path_missing: {
+    status: 400,
+    message: "{setting} has no path, and no model of that name is given on the command line{nearest}.",
+    next: "Add path = FILE to it, correct its name, or give the model on the command line.",
+  },
+  models_none: {
+    status: 400,
+    message: "There is no model to serve: none is given on the command line, and {file}.",
+    next: "Give a GGUF file or a folder of them, as with: stowage serve model.gguf",
+  },
+  host_open: {
+    status: 400,
+    message: "At {host} other machines could reach the server, and it has no API key.",
+    next: "Give --api-key KEY, STOWAGE_API_KEY or --api-key-file FILE; or listen at 127.0.0.1 for this machine alone.",
+  },
+  host_unavailable: {
+    status: 400,
+    message: "The server cannot listen at {host}: {reason}.",
+    next: "Give --host an address of this machine, 127.0.0.1 for this machine alone, or 0.0.0.0 for every address.",
+  },
+  port_taken: {
+    status: 500,
+    message: "Port {port} of {host} is taken by {holder}.",
+    next: "{remedy}, or take another port with --port; 0 takes a free one.",
+  },
+  port_forbidden: {
+    status: 400,
+    message: "This user may not listen at port {port} of {host}.",
+    next: "Take a port from 1024 on with --port.",
+  },
+
+  // Asking a server
+  server_unreachable: {
+    status: 502,
+    message: "No server answers at {url}: {reason}.",
+    next: "Start one with `stowage serve MODEL`, or name another with --url.",
+  },
+  server_foreign: {
+    status: 502,
+    message: "What answers at {url} is not a Stowage of this version: {reason}.",
+    next: "Check --url; if it is a Stowage, use the command of its version.",
+  },
+  server_answer: {
+    status: 502,
+    message: "The server at {url} answered with {status}: {message}",
+    next: "{remedy}",
   },
 
   // Command line

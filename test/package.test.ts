@@ -49,6 +49,9 @@ describe("the published package", () => {
       "bin/launch.js",
       "dist/index.d.ts",
       "dist/cli/main.js",
+      "dist/server/pages/chat.html",
+      "dist/server/pages/chat/main.js",
+      "dist/server/pages/dashboard/dashboard.css",
       "models/sample-moe.gguf",
     ]) {
       assert.ok(files.includes(path), path);
@@ -107,6 +110,28 @@ describe("the published package", () => {
       const { text, completionTokens } = JSON.parse(line);
       assert.ok(text.length > 0 && completionTokens > 0 && completionTokens <= 8, line);
     }
+  });
+
+  it("holds pages that refer to nothing that is not served", () => {
+    const program = `
+      import { createRequire } from "node:module";
+      const root = new URL("node_modules/stowage/", import.meta.url);
+      const { fastify } = createRequire(new URL("package.json", root))("fastify");
+      const { pageUrls, registerPages } = await import(new URL("dist/server/pages.js", root));
+      const app = fastify();
+      registerPages(app);
+      const served = new Set(pageUrls());
+      for (const url of served) {
+        const { body } = await app.inject(url);
+        const reference = url.startsWith("/pages/") ? /^import\\b[^;]*?"([^"]+)";/gm : / (?:src|href)="([^"#]+)"/g;
+        for (const [, link] of body.matchAll(reference)) {
+          const { pathname } = new URL(link, "http://host" + url);
+          if (!served.has(pathname)) console.log(url, link);
+        }
+      }
+      console.log(served.has("/pages/chat/main.js"), served.has("/pages/chat/main.ts"));`;
+    writeFileSync(join(folder, "pages.js"), program);
+    assert.equal(succeed(folder, outsideNode, "pages.js"), "true false\n");
   });
 
   it("has types that TypeScript finds", () => {

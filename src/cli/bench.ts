@@ -14,6 +14,11 @@ const entries: readonly CommandEntry[] = [
     summary: "a server under load: any that speaks the OpenAI API",
     load: () => import("./bench-serve.ts"),
   },
+  {
+    name: "gateway",
+    summary: "what the server costs beside the engine itself, and how many streams it holds",
+    load: () => import("./bench-gateway.ts"),
+  },
 ];
 
 /** Adds the benchmarks. Each file registers its flags and hands its measurement to `reportAction`. */

@@ -32,7 +32,7 @@ describe("cancellation", { skip: withoutSample }, () => {
   }
 
   function checkIdle(): void {
-    assert.deepEqual(model.engine.load, { waiting: 0, running: 0, freeCells: model.plan.kvCells });
+    assert.deepEqual(model.engine.load, { waiting: 0, running: 0, paused: 0, freeCells: model.plan.kvCells });
   }
 
   test("before anything began", async () => {

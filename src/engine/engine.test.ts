@@ -95,7 +95,7 @@ describe("many sequences on one model", { skip: withoutSample }, () => {
       assert.equal(result.finish.promptTokens, prompts[index]!.length);
       assert.equal(result.finish.generatedTokens, lengths[index]!);
     });
-    assert.deepEqual(model.engine.load, { waiting: 0, running: 0, freeCells: model.plan.kvCells });
+    assert.deepEqual(model.engine.load, { waiting: 0, running: 0, paused: 0, freeCells: model.plan.kvCells });
   });
 
   test("what a prompt shares with earlier ones is not computed again, and changes nothing", async () => {

@@ -37,6 +37,8 @@ export class Engine {
   readonly #steps: StepRunner;
   readonly #waiting: Sequence[] = [];
   readonly #running: Sequence[] = [];
+  /** Sequences whose readers are slow: they hold nothing but their tokens. */
+  readonly #paused: Sequence[] = [];
   /** Sequences with tokens that their owners were not told of yet. */
   readonly #undelivered: Sequence[] = [];
   #stepping: readonly Sequence[] = [];
@@ -62,11 +64,12 @@ export class Engine {
     this.#loop = this.#work();
   }
 
-  /** Sequences that wait for KV memory or a place in the batch, and those that run. */
-  get load(): { waiting: number; running: number; freeCells: number } {
+  /** Sequences that wait for KV memory or a place in the batch, those that run, and those whose readers are slow. */
+  get load(): { waiting: number; running: number; paused: number; freeCells: number } {
     return {
       waiting: this.#waiting.length,
       running: this.#running.length,
+      paused: this.#paused.length,
       freeCells: this.#cache.available,
     };
   }
@@ -86,6 +89,7 @@ export class Engine {
       vocabulary: this.#runtime.weights.layout.vocabulary,
       contextTokens: Math.min(this.limits.contextTokens, this.#cache.total),
       onCancel: () => this.#stopIfUnwanted(),
+      onResume: () => this.#resume(),
     });
     this.#waiting.push(sequence);
     this.#loop ??= this.#work();
@@ -105,8 +109,9 @@ export class Engine {
   /** Cancels everything and waits for the running step to stop. The runtime stays its owner's. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const sequence of [...this.#waiting, ...this.#running]) sequence.cancel();
+    for (const sequence of [...this.#waiting, ...this.#running, ...this.#paused]) sequence.cancel();
     await this.#loop;
+    this.#sweep();
     this.#settle();
     this.#steps.dispose();
   }
@@ -151,16 +156,32 @@ export class Engine {
     if (weights.pendingBytes === 0) this.#settle();
   }
 
-  /** Lets go of sequences that were cancelled. */
+  /** Lets go of sequences that were cancelled, and puts those aside that are paused. */
   #sweep(): void {
-    for (const list of [this.#waiting, this.#running]) {
-      if (!list.some(({ cancelled }) => cancelled)) continue;
+    for (const list of [this.#waiting, this.#running, this.#paused]) {
       for (const sequence of list.filter(({ cancelled }) => cancelled)) {
         list.splice(list.indexOf(sequence), 1);
         this.#release(sequence);
         sequence.finish("cancelled");
       }
     }
+    for (const list of [this.#waiting, this.#running]) {
+      for (const sequence of list.filter(({ paused }) => paused)) {
+        list.splice(list.indexOf(sequence), 1);
+        this.#release(sequence);
+        this.#paused.push(sequence);
+      }
+    }
+  }
+
+  /** Puts sequences that go on back into the queue, in the order in which they once arrived. */
+  #resume(): void {
+    for (const sequence of this.#paused.filter(({ paused }) => !paused)) {
+      this.#paused.splice(this.#paused.indexOf(sequence), 1);
+      this.#waiting.push(sequence);
+    }
+    this.#waiting.sort((a, b) => a.id - b.id);
+    if (this.#waiting.length > 0) this.#loop ??= this.#work();
   }
 
   /** Lets waiting sequences start, in order, as long as there is a place and KV memory. */
@@ -169,10 +190,9 @@ export class Engine {
       const sequence = this.#waiting[0]!;
       const run = this.#cache.open(sequence.tokens, sequence.tokens.length);
       if (!run) return;
-      sequence.run = run;
-      if (sequence.generatedTokens === 0) sequence.cachedTokens = run.tokens.length;
       this.#waiting.shift();
       this.#running.push(sequence);
+      sequence.begin(run);
     }
   }
 
@@ -273,6 +293,8 @@ export class Engine {
 
   /** A step that only serves sequences that nobody waits for any more is stopped at its next node. */
   #stopIfUnwanted(): void {
+    // Between steps, and while weights are converted, nobody has to wait for the next one.
+    if (this.#stepping.length === 0) this.#sweep();
     if (this.#stepping.length > 0 && this.#stepping.every(({ cancelled }) => cancelled)) {
       this.#runtime.backend.abort();
     }

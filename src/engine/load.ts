@@ -31,6 +31,8 @@ export interface LoadOptions extends ExpertOptions {
   readonly threads?: number;
   /** Bytes that weights, KV cache and working memory may take together. Default: no limit. */
   readonly memory?: number;
+  /** Called when it is known what the model takes and before any of that is taken; loading waits, and fails as it does. */
+  readonly onPlan?: (plan: MemoryPlan) => Promise<void>;
   /** Aborting it ends the loading between two weights. */
   readonly signal?: AbortSignal;
 }
@@ -95,6 +97,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     const kvTokens = whole("kvTokens", options.kvTokens ?? kvDefault, 1 << 30);
     const plan = planMemory(layout, limits, kvTokens, slots?.plan);
     if (options.memory !== undefined) checkBudget(plan, layout, options.memory);
+    await options.onPlan?.(plan);
 
     const weights = own(new ModelWeights(file, layout, backend));
     const kv = own(new KvTensors(backend, kvShape(h, plan.kvCells)));

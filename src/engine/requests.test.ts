@@ -35,7 +35,7 @@ describe("requests", { skip: withoutSample }, () => {
     refused("sampling_param", { sampling: { topP: 2 } });
     refused("sampling_param", { sampling: { stop: [""] } });
     refused("sampling_param", { sampling: { logprobs: 21 } });
-    assert.deepEqual(model.engine.load, { waiting: 0, running: 0, freeCells: model.plan.kvCells });
+    assert.deepEqual(model.engine.load, { waiting: 0, running: 0, paused: 0, freeCells: model.plan.kvCells });
   });
 
   test("a request ends after its most tokens", async () => {

@@ -22,6 +22,8 @@ export interface SequenceRequest {
   readonly forced?: ArrayLike<number>;
   /** Go on past the model's end-of-generation tokens. */
   readonly ignoreEnd?: boolean;
+  /** Called when it first leaves the queue. `cachedTokens`: of the prompt, those whose keys and values were there. */
+  readonly onStart?: (cachedTokens: number) => void;
 }
 
 /** Why a sequence ended: an end token or a stop string, its token limit, or because it was cancelled. */
@@ -63,6 +65,8 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
   run: KvRun | undefined;
   cachedTokens = 0;
   cancelled = false;
+  /** Its owner cannot take more for now: it keeps its tokens, but neither a place in the batch nor KV cells. */
+  paused = false;
   finished = false;
   readonly #events = new Channel<SequenceEvent>();
   readonly #ignoreEnd: boolean;
@@ -73,7 +77,10 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
   readonly #stream: TokenStream;
   readonly #stop: StopMatcher;
   readonly #onCancel: () => void;
+  readonly #onResume: () => void;
+  readonly #onStart: ((cachedTokens: number) => void) | undefined;
   readonly #undelivered: SampledToken[] = [];
+  #started = false;
 
   /** @throws StowageError request_empty, request_too_long, token_invalid, sampling_param */
   constructor(parts: {
@@ -84,6 +91,7 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
     vocabulary: number;
     contextTokens: number;
     onCancel: () => void;
+    onResume: () => void;
   }) {
     const { request, contextTokens, vocabulary, tokenizer } = parts;
     this.id = parts.id;
@@ -99,6 +107,8 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
     this.#stream = tokenizer.stream();
     this.#stop = new StopMatcher(this.#sampling.stop);
     this.#onCancel = parts.onCancel;
+    this.#onResume = parts.onResume;
+    this.#onStart = request.onStart;
     if (penalises(this.#sampling)) for (const token of this.tokens) this.#sampler.accept(token);
   }
 
@@ -120,6 +130,30 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
     if (this.cancelled || this.finished) return;
     this.cancelled = true;
     this.#onCancel();
+  }
+
+  /**
+   * Takes it out of the batch after the running step, because its reader is slow. What was computed stays as a prefix
+   * while KV memory lasts, so {@link Sequence.resume} costs little or a prefill, and changes no token but by rounding.
+   */
+  pause(): void {
+    if (!this.finished) this.paused = true;
+  }
+
+  /** Back into the queue, before those that arrived later. */
+  resume(): void {
+    if (!this.paused) return;
+    this.paused = false;
+    this.#onResume();
+  }
+
+  /** It has its KV cells, with so many tokens of the prompt in them. */
+  begin(run: KvRun): void {
+    this.run = run;
+    if (this.#started) return;
+    this.#started = true;
+    this.cachedTokens = run.tokens.length;
+    this.#onStart?.(this.cachedTokens);
   }
 
   /**

@@ -17,6 +17,8 @@ export interface RunningServer {
   /** Such as http://127.0.0.1:8321 */
   readonly url: string;
   readonly port: number;
+  /** Settled when the models that are loaded at the start are there, or have failed. */
+  readonly loaded: Promise<void>;
   /** Settled when everything it held is given back: after `close`, or after a request to stop. */
   readonly closed: Promise<void>;
   /** Takes no more requests, lets those that run end within the drain timeout, ends the engines. */

@@ -1,0 +1,165 @@
+/**
+ * What a gateway and an engine process say to each other: one JSON object a line, checked on arrival by the side that
+ * reads it. The same messages serve an engine on another machine.
+ */
+import { z } from "zod";
+import { evictionNames, prefetchNames } from "../../experts/policies/policies.ts";
+
+/** Raised when a message changes in a way that the other side has to know of. */
+export const protocolVersion = 1;
+
+const count = z.int().min(0);
+const milliseconds = z.number().min(0);
+const requestId = z.int().min(1);
+const tokens = z.array(z.int());
+const messages = z.array(z.object({ role: z.string(), content: z.string() }));
+
+/** What text is made of, or tokenised from: text, its tokens, or a chat. */
+const input = z.union([z.object({ text: z.string() }), z.object({ tokens }), z.object({ messages })]);
+
+/** The same fields as `SamplingParams`, whose ranges the engine checks. */
+const sampling = z.object({
+  temperature: z.number().exactOptional(),
+  topK: z.number().exactOptional(),
+  topP: z.number().exactOptional(),
+  minP: z.number().exactOptional(),
+  repeatPenalty: z.number().exactOptional(),
+  frequencyPenalty: z.number().exactOptional(),
+  presencePenalty: z.number().exactOptional(),
+  penaltyLastN: z.number().exactOptional(),
+  seed: z.number().exactOptional(),
+  logprobs: z.number().exactOptional(),
+  stop: z.array(z.string()).exactOptional(),
+});
+
+/** An error of the catalogue, by its code and details. */
+const fault = z.object({
+  code: z.string(),
+  details: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+});
+
+const memory = z.object({
+  mappedWeights: count,
+  convertedWeights: count,
+  experts: count,
+  kv: count,
+  compute: count,
+  work: count,
+  total: count,
+  kvCells: count,
+});
+
+export const toEngine = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("load"),
+    path: z.string(),
+    settings: z.object({
+      contextTokens: z.number().exactOptional(),
+      maxSequences: z.number().exactOptional(),
+      kvTokens: z.number().exactOptional(),
+      stepTokens: z.number().exactOptional(),
+      threads: z.number().exactOptional(),
+      expertMemory: z.union([z.number(), z.string()]).exactOptional(),
+      expertPolicy: z.enum(evictionNames).exactOptional(),
+      expertPrefetch: z.enum(prefetchNames).exactOptional(),
+      prepare: z.enum(["auto", "never"]).exactOptional(),
+    }),
+  }),
+  /** The memory that was planned may be taken. */
+  z.object({ type: z.literal("admit") }),
+  z.object({
+    type: z.literal("generate"),
+    id: requestId,
+    input,
+    maxTokens: z.number().exactOptional(),
+    ignoreEnd: z.boolean().exactOptional(),
+    sampling,
+  }),
+  z.object({ type: z.literal("cancel"), id: requestId }),
+  z.object({ type: z.literal("pause"), id: requestId }),
+  z.object({ type: z.literal("resume"), id: requestId }),
+  z.object({ type: z.literal("tokenize"), id: requestId, input, addSpecial: z.boolean() }),
+  z.object({ type: z.literal("detokenize"), id: requestId, tokens }),
+  /** Ends everything and gives the memory back; the process then ends. */
+  z.object({ type: z.literal("stop") }),
+]);
+
+const tokenLogprob = z.object({ token: z.int(), bytes: z.array(count), logprob: z.number().nullable() });
+
+const sequenceEvent = z.discriminatedUnion("type", [
+  /** It left the queue. */
+  z.object({ type: z.literal("started"), id: requestId, cachedTokens: count }),
+  z.object({
+    type: z.literal("token"),
+    id: requestId,
+    text: z.string(),
+    /** Of the token itself, where log-probabilities were asked for. */
+    chosen: tokenLogprob.exactOptional(),
+    top: z.array(tokenLogprob).exactOptional(),
+  }),
+  z.object({
+    type: z.literal("finished"),
+    id: requestId,
+    reason: z.enum(["stop", "length", "cancelled"]),
+    text: z.string(),
+    promptTokens: count,
+    cachedTokens: count,
+    generatedTokens: count,
+  }),
+  z.object({ type: z.literal("failed"), id: requestId, fault }),
+]);
+
+const stats = z.object({
+  running: count,
+  waiting: count,
+  paused: count,
+  kvCells: count,
+  kvCellsFree: count,
+  /** What the process really holds, bytes. */
+  residentBytes: count,
+  experts: z
+    .object({
+      hits: count,
+      misses: count,
+      readBytes: count,
+      stallMs: milliseconds,
+      prefetchesUseful: count,
+      prefetchesWasted: count,
+    })
+    .nullable(),
+});
+
+export const fromEngine = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("hello"), protocol: z.int(), pid: z.int() }),
+  /** What the model will take; the engine waits for `admit` before it takes any of it. */
+  z.object({ type: z.literal("planned"), memory }),
+  z.object({ type: z.literal("preparing"), done: count, total: count }),
+  z.object({
+    type: z.literal("ready"),
+    architecture: z.string(),
+    contextTokens: count,
+    maxSequences: count,
+    vocabulary: count,
+    experts: count,
+    expertsUsed: count,
+    hasChatTemplate: z.boolean(),
+    memory,
+  }),
+  z.object({ type: z.literal("load_failed"), fault }),
+  /** The request is in the queue. */
+  z.object({ type: z.literal("accepted"), id: requestId, promptTokens: count }),
+  z.object({ type: z.literal("events"), events: z.array(sequenceEvent) }),
+  z.object({ type: z.literal("tokens"), id: requestId, tokens }),
+  z.object({ type: z.literal("text"), id: requestId, text: z.string() }),
+  z.object({ type: z.literal("stats"), ...stats.shape }),
+]);
+
+export type ToEngine = z.infer<typeof toEngine>;
+export type FromEngine = z.infer<typeof fromEngine>;
+export type ModelInput = z.infer<typeof input>;
+export type SequenceNews = z.infer<typeof sequenceEvent>;
+export type WireLogprob = z.infer<typeof tokenLogprob>;
+export type EngineStats = z.infer<typeof stats>;
+export type ReadyMessage = Extract<FromEngine, { type: "ready" }>;
+export type WireSampling = z.infer<typeof sampling>;
+export type Fault = z.infer<typeof fault>;

@@ -1,0 +1,231 @@
+import { StowageError } from "../../errors.ts";
+import { ChatPrompt, checkMessages } from "../../tokenizer/chat-prompt.ts";
+import { type LoadedModel, loadEngine } from "../load.ts";
+import type { Sequence } from "../sequence.ts";
+import { faultOf } from "./faults.ts";
+import type { EngineStats, FromEngine, ModelInput, ToEngine } from "./messages.ts";
+import { newsOf, Outbox } from "./outbox.ts";
+
+/** How often the gateway is told how the engine fares, ms; only when something changed. */
+const statsEveryMs = 500;
+
+interface Loaded {
+  readonly model: LoadedModel;
+  readonly chat: ChatPrompt | undefined;
+}
+
+type Message<T extends ToEngine["type"]> = Extract<ToEngine, { type: T }>;
+
+/** One model on behalf of a gateway: does what its messages say, and reports. */
+export class EngineService {
+  readonly #send: (message: FromEngine) => void;
+  readonly #outbox: Outbox;
+  readonly #sequences = new Map<number, Sequence>();
+  /** Requests that were cancelled before their sequence was made. */
+  readonly #early = new Map<number, "cancel" | "pause" | "resume">();
+  readonly #abort = new AbortController();
+  #loading: Promise<void> | undefined;
+  #loaded: Loaded | undefined;
+  #admit: () => void = () => {};
+  #timer: NodeJS.Timeout | undefined;
+  #lastStats = "";
+
+  constructor(send: (message: FromEngine) => void) {
+    this.#send = send;
+    this.#outbox = new Outbox((events) => send({ type: "events", events }));
+  }
+
+  handle(message: ToEngine): void {
+    switch (message.type) {
+      case "load":
+        this.#loading ??= this.#load(message);
+        return;
+      case "admit":
+        this.#admit();
+        return;
+      case "generate":
+        this.#early.set(message.id, "resume");
+        this.#answer(message.id, () => this.#generate(message));
+        return;
+      case "cancel":
+      case "pause":
+      case "resume":
+        this.#steer(message.id, message.type);
+        return;
+      case "tokenize":
+        this.#answer(message.id, () => this.#tokenize(message));
+        return;
+      case "detokenize":
+        this.#answer(message.id, () => this.#detokenize(message));
+        return;
+      case "stop":
+        // Whoever sent it waits for the process to end; see main.ts.
+        return;
+      default:
+        message satisfies never;
+    }
+  }
+
+  /** Ends everything and gives the memory back. */
+  async dispose(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#abort.abort();
+    await this.#loading;
+    await this.#loaded?.model.dispose();
+    this.#loaded = undefined;
+  }
+
+  async #load({ path, settings }: Message<"load">): Promise<void> {
+    let model: LoadedModel | undefined;
+    try {
+      model = await loadEngine(path, {
+        ...settings,
+        signal: this.#abort.signal,
+        onPlan: (memory) => {
+          this.#send({ type: "planned", memory });
+          return new Promise((resolve, reject) => {
+            this.#admit = resolve;
+            const { signal } = this.#abort;
+            if (signal.aborted) reject(signal.reason);
+            signal.addEventListener("abort", () => reject(signal.reason));
+          });
+        },
+        onPrepare: (done, total) => this.#send({ type: "preparing", done, total }),
+      });
+      this.#abort.signal.throwIfAborted();
+      this.#loaded = { model, chat: await ChatPrompt.of(model.tokenizer) };
+      this.#reportReady(model);
+    } catch (error) {
+      await model?.dispose();
+      this.#send({ type: "load_failed", fault: faultOf(error) });
+    }
+  }
+
+  #reportReady({ engine, tokenizer, hyperparameters, plan }: LoadedModel): void {
+    const { architecture, experts, expertsUsed } = hyperparameters;
+    this.#send({
+      type: "ready",
+      architecture,
+      experts,
+      expertsUsed,
+      contextTokens: engine.limits.contextTokens,
+      maxSequences: engine.limits.maxSequences,
+      vocabulary: tokenizer.vocabularySize,
+      hasChatTemplate: this.#loaded!.chat !== undefined,
+      memory: plan,
+    });
+    this.#reportStats();
+    this.#timer = setInterval(() => this.#reportStats(), statsEveryMs);
+    this.#timer.unref();
+  }
+
+  #reportStats(): void {
+    const { model } = this.#loaded!;
+    const { running, waiting, paused, freeCells } = model.engine.load;
+    const { experts } = model;
+    const total = experts?.metrics.total;
+    const stats: EngineStats = {
+      running,
+      waiting,
+      paused,
+      kvCells: model.plan.kvCells,
+      kvCellsFree: freeCells,
+      residentBytes: process.memoryUsage.rss(),
+      experts: total
+        ? {
+            hits: total.hits,
+            misses: total.misses,
+            readBytes: experts!.metrics.readBytes,
+            stallMs: total.stallMs,
+            prefetchesUseful: total.prefetchesUseful,
+            prefetchesWasted: total.prefetchesWasted,
+          }
+        : null,
+    };
+    const text = JSON.stringify(stats);
+    if (text !== this.#lastStats) this.#send({ type: "stats", ...stats });
+    this.#lastStats = text;
+  }
+
+  /** Runs what answers a request; whatever it throws is that request's failure, and nobody else's. */
+  async #answer(id: number, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#outbox.add({ type: "failed", id, fault: faultOf(error) });
+    } finally {
+      this.#early.delete(id);
+    }
+  }
+
+  async #generate({ id, input, maxTokens, ignoreEnd, sampling }: Message<"generate">): Promise<void> {
+    const { model } = this.#open();
+    const prompt = await this.#tokensOf(input, true);
+    const asked = this.#early.get(id);
+    if (asked === "cancel") return this.#cancelledEarly(id, prompt.length);
+    const sequence = model.engine.submit({
+      prompt,
+      sampling,
+      ...(maxTokens !== undefined && { maxTokens }),
+      ...(ignoreEnd && { ignoreEnd }),
+      onStart: (cachedTokens) => this.#outbox.add({ type: "started", id, cachedTokens }),
+    });
+    this.#sequences.set(id, sequence);
+    if (asked === "pause") sequence.pause();
+    this.#send({ type: "accepted", id, promptTokens: sequence.promptTokens });
+    try {
+      for await (const event of sequence) {
+        if (event.type === "token") this.#outbox.add(newsOf(id, event, model.tokenizer));
+        else {
+          const { reason, text, promptTokens, cachedTokens, generatedTokens } = event;
+          this.#outbox.add({
+            type: "finished",
+            id,
+            reason,
+            text,
+            promptTokens,
+            cachedTokens,
+            generatedTokens,
+          });
+        }
+      }
+    } finally {
+      this.#sequences.delete(id);
+    }
+  }
+
+  #cancelledEarly(id: number, promptTokens: number): void {
+    const counts = { promptTokens, cachedTokens: 0, generatedTokens: 0 };
+    this.#outbox.add({ type: "finished", id, reason: "cancelled", text: "", ...counts });
+  }
+
+  #steer(id: number, what: "cancel" | "pause" | "resume"): void {
+    const sequence = this.#sequences.get(id);
+    // One that has ended meanwhile is none of its business any more.
+    if (sequence) sequence[what]();
+    else if (this.#early.has(id) && this.#early.get(id) !== "cancel") this.#early.set(id, what);
+  }
+
+  async #tokenize({ id, input, addSpecial }: Message<"tokenize">): Promise<void> {
+    const tokens = await this.#tokensOf(input, addSpecial);
+    this.#send({ type: "tokens", id, tokens: Array.from(tokens) });
+  }
+
+  async #detokenize({ id, tokens }: Message<"detokenize">): Promise<void> {
+    this.#send({ type: "text", id, text: this.#open().model.tokenizer.decode(tokens) });
+  }
+
+  async #tokensOf(input: ModelInput, addSpecial: boolean): Promise<ArrayLike<number>> {
+    const { model, chat } = this.#open();
+    if ("tokens" in input) return input.tokens;
+    if ("text" in input) return model.tokenizer.encode(input.text, { addSpecial, parseSpecial: true });
+    checkMessages(input.messages);
+    if (!chat) throw new StowageError("chat_template_missing", {});
+    return chat.encode(input.messages);
+  }
+
+  #open(): Loaded {
+    if (!this.#loaded) throw new StowageError("engine_closed", {});
+    return this.#loaded;
+  }
+}

@@ -1,0 +1,174 @@
+import type { ModelInput, WireLogprob, WireSampling } from "../engine/process/messages.ts";
+import type { StowageError } from "../errors.ts";
+import type { EngineProcess, Finish, GenerationHandle, GenerationListener } from "./engine-process.ts";
+import type { Outcome, SequenceClock, Telemetry } from "./telemetry.ts";
+
+export type Phase = "loading" | "queued" | "prefill" | "decode" | "stalled";
+
+/** Hears what one choice of a request says; `finished` or `failed` comes last, once. */
+export interface ChoiceListener {
+  /** It is in the queue: from here on errors are `failed`. */
+  accepted(promptTokens: number): void;
+  token(text: string, chosen: WireLogprob | undefined, top: readonly WireLogprob[] | undefined): void;
+  finished(finish: Finish): void;
+  failed(error: StowageError): void;
+}
+
+export interface ChoiceRequest {
+  readonly input: ModelInput;
+  readonly maxTokens?: number;
+  readonly ignoreEnd?: boolean;
+  readonly sampling: WireSampling;
+}
+
+/** A choice that has not ended. */
+interface Choice {
+  handle: GenerationHandle | undefined;
+  readonly clock: SequenceClock;
+  readonly listener: ChoiceListener;
+}
+
+/** A request that holds its model until it is closed. Its choices run side by side. */
+export class LiveRequest {
+  readonly id: string;
+  readonly model: string;
+  readonly endpoint: string;
+  readonly stream: boolean;
+  /** Unix ms. */
+  readonly startedAt = Date.now();
+  promptTokens: number | null = null;
+  generatedTokens = 0;
+  /** Lets its model go. */
+  onRelease: () => void = () => {};
+  readonly #abort = new AbortController();
+  readonly #choices = new Set<Choice>();
+  readonly #telemetry: Telemetry;
+  readonly #ended: (outcome: Outcome) => void;
+  readonly #onClose: () => void;
+  #engine: EngineProcess | undefined;
+  #phase: Phase = "loading";
+  #paused = false;
+  #outcome: Outcome = "cancelled";
+  #closed = false;
+
+  constructor(parts: {
+    id: string;
+    model: string;
+    endpoint: string;
+    stream: boolean;
+    telemetry: Telemetry;
+    onClose: () => void;
+  }) {
+    this.id = parts.id;
+    this.model = parts.model;
+    this.endpoint = parts.endpoint;
+    this.stream = parts.stream;
+    this.#telemetry = parts.telemetry;
+    this.#ended = parts.telemetry.begin(parts.model);
+    this.#onClose = parts.onClose;
+  }
+
+  get phase(): Phase {
+    return this.#paused ? "stalled" : this.#phase;
+  }
+
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** Its model is loaded. */
+  attach(engine: EngineProcess): void {
+    this.#engine = engine;
+    this.#phase = "queued";
+  }
+
+  /**
+   * Queues one choice; resolves when the engine has taken it, and `listener` hears how it goes.
+   * @throws StowageError as `EngineProcess.generate`; request_cancelled after `close`
+   */
+  async generate(request: ChoiceRequest, listener: ChoiceListener): Promise<void> {
+    const clock = this.#telemetry.follow(this.model);
+    const choice: Choice = { handle: undefined, clock, listener };
+    this.#choices.add(choice);
+    try {
+      choice.handle = await this.#engine!.generate(request, this.#listenFor(choice), this.#abort.signal);
+    } catch (error) {
+      this.#end(choice, this.#closed ? "cancelled" : "error");
+      throw error;
+    }
+    if (this.#paused) choice.handle.pause();
+  }
+
+  /** Its reader is slow: its sequences leave the batch until `resume`. */
+  pause(): void {
+    if (this.#paused || this.#closed) return;
+    this.#paused = true;
+    for (const { handle, clock } of this.#choices) {
+      handle?.pause();
+      clock.paused();
+    }
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    for (const { handle } of this.#choices) handle?.resume();
+  }
+
+  /** Ends every choice with an error that its listener hears. */
+  fail(error: StowageError): void {
+    for (const choice of [...this.#choices]) {
+      choice.handle?.cancel();
+      if (this.#end(choice, "error")) choice.listener.failed(error);
+    }
+    this.#outcome = "error";
+  }
+
+  /** Ends what still runs and lets the model go; to be called once the answer is given, or nobody wants it any more. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#choices.size > 0) this.#outcome = this.#outcome === "error" ? "error" : "cancelled";
+    this.#abort.abort();
+    for (const { handle } of this.#choices) handle?.cancel();
+    this.#ended(this.#outcome);
+    this.onRelease();
+    this.#onClose();
+  }
+
+  #listenFor(choice: Choice): GenerationListener {
+    const { clock, listener } = choice;
+    let promptTokens = 0;
+    return {
+      accepted: (count) => {
+        promptTokens = count;
+        this.promptTokens = count;
+        listener.accepted(count);
+      },
+      started: (cachedTokens) => {
+        this.#phase = "prefill";
+        clock.started(promptTokens, cachedTokens);
+      },
+      token: (text, chosen, top) => {
+        if (!this.#choices.has(choice)) return;
+        clock.token();
+        this.#phase = "decode";
+        this.generatedTokens++;
+        listener.token(text, chosen, top);
+      },
+      finished: (finish) => {
+        if (this.#end(choice, finish.reason)) listener.finished(finish);
+      },
+      failed: (error) => {
+        if (this.#end(choice, "error")) listener.failed(error);
+      },
+    };
+  }
+
+  /** @returns whether it had not ended before */
+  #end(choice: Choice, outcome: Outcome): boolean {
+    if (!this.#choices.delete(choice)) return false;
+    if (this.#outcome !== "error") this.#outcome = outcome;
+    return true;
+  }
+}

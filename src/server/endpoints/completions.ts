@@ -1,0 +1,175 @@
+import { StowageError } from "../../errors.ts";
+import { about } from "../about-field.ts";
+import { type Call, endpoint } from "../endpoint.ts";
+import { EventStream } from "../event-stream.ts";
+import {
+  type ChunkFormat,
+  choicesOf,
+  collectChoices,
+  type Input,
+  keepAliveSeconds,
+  reasonOf,
+  streamChoices,
+  type TokenOutput,
+} from "../generation.ts";
+import {
+  type CompletionLogprobs,
+  type CompletionRequest,
+  completionChunk,
+  completionRequest,
+  completionResponse,
+} from "../schemas/completion.ts";
+import { textOfBytes } from "../token-text.ts";
+
+export const completions = endpoint({
+  method: "POST",
+  path: "/v1/completions",
+  summary: "Goes on from a text",
+  tag: "OpenAI",
+  body: completionRequest,
+  response: completionResponse,
+  other: { contentType: "text/event-stream", schema: completionChunk },
+  handle,
+});
+
+async function handle(call: Call<CompletionRequest>): Promise<unknown> {
+  const { context, body, id, reply, signal } = call;
+  checkTogether(body);
+  const inputs = inputsOf(body.prompt);
+  const keepAlive = keepAliveSeconds(body.keep_alive);
+  const choices = choicesOf(inputs, body, {
+    maxTokens: body.max_tokens ?? undefined,
+    logprobs: body.logprobs ?? undefined,
+  });
+  const live = await context.gateway.open(
+    {
+      id,
+      model: body.model,
+      endpoint: "completions",
+      stream: body.stream === true,
+      sequences: choices.length,
+      ...(keepAlive !== undefined && { keepAliveSeconds: keepAlive }),
+    },
+    signal,
+  );
+  try {
+    const echoes = body.echo ? await echoesOf(call, inputs) : inputs.map(() => "");
+    const echoOf = (choice: number) => echoes[Math.floor((choice * inputs.length) / choices.length)]!;
+    const head = headOf(call);
+    if (body.stream) {
+      const withUsage = body.stream_options?.include_usage === true;
+      return await streamChoices(
+        live,
+        choices,
+        new EventStream(reply, live),
+        formatOf(head, echoOf, withUsage),
+      );
+    }
+    const { results, usage } = await collectChoices(live, choices);
+    return {
+      ...head,
+      choices: results.map(({ text, tokens, finish }, index) => ({
+        index,
+        text: echoOf(index) + text,
+        logprobs: typeof body.logprobs === "number" ? logprobsOf(tokens, 0) : null,
+        finish_reason: reasonOf(finish),
+      })),
+      usage,
+    };
+  } finally {
+    live.close();
+  }
+}
+
+function checkTogether({ echo, logprobs, stream, stream_options, prompt, n }: CompletionRequest): void {
+  if (echo && typeof logprobs === "number") {
+    throw new StowageError("request_invalid", {
+      field: "echo",
+      reason: "it does not go together with logprobs",
+    });
+  }
+  if (stream_options && !stream) {
+    throw new StowageError("request_invalid", {
+      field: "stream_options",
+      reason: "it needs stream to be true",
+    });
+  }
+  const prompts = inputsOf(prompt).length;
+  if (prompts * (n ?? 1) > 128) {
+    throw new StowageError("request_invalid", {
+      field: "n",
+      reason: `${prompts} prompts of ${n} choices are more than 128`,
+    });
+  }
+}
+
+function inputsOf(prompt: CompletionRequest["prompt"]): Input[] {
+  if (typeof prompt === "string") return [{ input: { text: prompt }, field: "prompt" }];
+  if (isTokens(prompt)) return [{ input: { tokens: prompt }, field: "prompt" }];
+  return (prompt as (string | number[])[]).map((one, index) => ({
+    input: typeof one === "string" ? { text: one } : { tokens: one },
+    field: `prompt[${index}]`,
+  }));
+}
+
+function isTokens(prompt: unknown[]): prompt is number[] {
+  return typeof prompt[0] === "number";
+}
+
+/** Prompts as text. */
+async function echoesOf(
+  { context, body }: Call<CompletionRequest>,
+  inputs: readonly Input[],
+): Promise<string[]> {
+  const engine = context.gateway.model(body.model).engine!;
+  return Promise.all(
+    inputs.map(async ({ input, field }) => {
+      if ("text" in input) return input.text;
+      return "tokens" in input ? about(field, engine.detokenize(input.tokens)) : "";
+    }),
+  );
+}
+
+function headOf({ context, body, id }: Call<CompletionRequest>) {
+  return {
+    id: `cmpl-${id}`,
+    object: "text_completion",
+    created: Math.floor(Date.now() / 1000),
+    model: body.model,
+    system_fingerprint: `stowage-${context.version}`,
+  };
+}
+
+function formatOf(head: object, echoOf: (choice: number) => string, withUsage: boolean): ChunkFormat {
+  const open = `${JSON.stringify(head).slice(0, -1)},"choices":[`;
+  const close = withUsage ? `],"usage":null}` : "]}";
+  const lengths: number[] = [];
+  const chunk = (choice: number, text: string, logprobs: string, reason: string) => {
+    lengths[choice] = (lengths[choice] ?? 0) + text.length;
+    return `${open}{"index":${choice},"text":${JSON.stringify(text)},"logprobs":${logprobs},"finish_reason":${reason}}${close}`;
+  };
+  return {
+    first: (choice) => chunk(choice, echoOf(choice), "null", "null"),
+    token: (choice, token) => {
+      const logprobs = token.top ? JSON.stringify(logprobsOf([token], lengths[choice] ?? 0)) : "null";
+      return chunk(choice, token.text, logprobs, "null");
+    },
+    last: (choice, text, reason) => chunk(choice, text, "null", `"${reason}"`),
+    ...(withUsage && { usage: (usage) => `${open}],"usage":${JSON.stringify(usage)}}` }),
+  };
+}
+
+function logprobsOf(tokens: readonly TokenOutput[], offset: number): CompletionLogprobs {
+  let at = offset;
+  return {
+    tokens: tokens.map(({ chosen }) => textOfBytes(chosen!.bytes)),
+    token_logprobs: tokens.map(({ chosen }) => chosen!.logprob),
+    top_logprobs: tokens.map(({ top }) =>
+      Object.fromEntries(top!.map(({ bytes, logprob }) => [textOfBytes(bytes), logprob])),
+    ),
+    text_offset: tokens.map(({ text }) => {
+      at += text.length;
+      return at - text.length;
+    }),
+  };
+}
