@@ -55,8 +55,9 @@ async function statusOfSame(client: ServerClient, before: Status): Promise<Statu
     const status = await client.status();
     return status.pid === before.pid && status.started_at === before.started_at ? status : undefined;
   } catch (error) {
-    if (error instanceof StowageError && error.code === "server_unreachable") return undefined;
-    throw error;
+    if (!(error instanceof StowageError) || error.code !== "server_unreachable") throw error;
+    // Whoever is too busy to answer is still there.
+    return (error.cause as Error).name === "TimeoutError" ? before : undefined;
   }
 }
 
