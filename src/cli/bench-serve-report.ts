@@ -15,8 +15,8 @@ export function serveReport(
 ): Report {
   const metrics = loadMetrics(records, goals);
   const { completed, ended, good } = metrics;
-  const checks = [check("completed", completed / ended, "of requests", "==", 1)];
-  if (good) checks.push(check("goodput", good.share, "of requests", ">=", goodShare));
+  const checks = [check("completed", completed / ended, "of all", "==", 1)];
+  if (good) checks.push(check("goodput", good.share, "of all", ">=", goodShare));
   return {
     machine: machineInfo(),
     settings,
@@ -37,7 +37,11 @@ function countRows(metrics: LoadMetrics): Row[] {
   return [
     rate("completed", metrics.completed, metrics.requestsPerSecond),
     ...(good ? [rate("good", good.count, good.perSecond)] : []),
-    ...[...metrics.faults].map(([name, count]) => ({ measure: name, count })),
+    ...[...metrics.faults].map(([name, { count, message }]) => ({
+      measure: name,
+      count,
+      first_message: message.slice(0, 100),
+    })),
     ...(unfinished > 0 ? [{ measure: "unfinished", count: unfinished }] : []),
     rate("input tokens", metrics.inputTokens, metrics.inputTokensPerSecond),
     ...(cachedTokens > 0 ? [{ measure: "input tokens cached", count: cachedTokens }] : []),
@@ -51,7 +55,8 @@ function latencyRows({ ttft, tpot, itl, e2e, late }: LoadMetrics): Row[] {
     latencyRow("tpot_ms", tpot),
     latencyRow("itl_ms", itl),
     latencyRow("e2e_ms", e2e),
-    latencyRow("sent_late_ms", late),
+    // Without times that are given, nothing can be late.
+    ...(late.most > 0 ? [latencyRow("sent_late_ms", late)] : []),
   ];
 }
 

@@ -70,7 +70,7 @@ describe("stowage bench serve", () => {
     assert.equal(rows.get("input tokens cached")!.count, 9);
     assert.ok(rows.get("ttft_ms")!.median! >= 55, JSON.stringify(rows.get("ttft_ms")));
     assert.ok(rows.get("tpot_ms")!.median! >= 7, JSON.stringify(rows.get("tpot_ms")));
-    assert.deepEqual([rows.get("itl_ms")!.count, report.settings.prompts], [36, "tokens, exact"]);
+    assert.deepEqual([rows.get("itl_ms")!.count, report.settings.prompts], [36, "exact tokens"]);
     assert.equal(readFileSync(page, "utf8").match(/<figure>/g)?.length, 5);
   });
 
@@ -81,7 +81,7 @@ describe("stowage bench serve", () => {
       ...["--endpoint", "chat", "--requests", "4", "--input-tokens", "107", "--output-tokens", "2"],
     );
     assert.equal(status, 0);
-    assert.equal(report.settings.prompts, "text, about 1.00 tokens a word and 7 more");
+    assert.equal(report.settings.prompts, "words of about 1.00 tokens and 7 more");
     assert.equal(rows.get("input tokens")!.count, 4 * 107);
     assert.equal(peer.requests.at(-1)!.messages![0]!.content.split(" ").length, 100);
   });

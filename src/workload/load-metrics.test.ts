@@ -30,7 +30,7 @@ describe("loadMetrics", () => {
       { ttft: 200, tpot: 40 },
     );
     assert.deepEqual([metrics.ended, metrics.completed, metrics.unfinished], [4, 3, 0]);
-    assert.deepEqual([...metrics.faults], [["refused 503 overloaded", 1]]);
+    assert.deepEqual([...metrics.faults], [["refused 503 overloaded", { count: 1, message: "m" }]]);
     assert.deepEqual([metrics.seconds, metrics.requestsPerSecond], [4, 0.75]);
     assert.deepEqual([metrics.inputTokens, metrics.outputTokens, metrics.cachedTokens], [30, 25, 4]);
     assert.deepEqual([metrics.ttft.count, metrics.ttft.mean, metrics.ttft.median], [3, 150, 100]);

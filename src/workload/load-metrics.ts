@@ -14,8 +14,8 @@ export interface LoadMetrics {
   readonly ended: number;
   readonly completed: number;
   readonly unfinished: number;
-  /** Failed requests by kind and code, such as "refused 503 overloaded". */
-  readonly faults: ReadonlyMap<string, number>;
+  /** Failed requests by kind and code, such as "refused 503 overloaded", and what the first of them was told. */
+  readonly faults: ReadonlyMap<string, { readonly count: number; readonly message: string }>;
   /** From the first request sent to the last that ended, s. */
   readonly seconds: number;
   readonly inputTokens: number;
@@ -76,12 +76,13 @@ export function meets(record: LoadRecord, { ttft, tpot, e2e }: Goals): boolean {
   return e2e === undefined || wholeMs(record) <= e2e;
 }
 
-function faultCounts(records: readonly LoadRecord[]): Map<string, number> {
-  const counts = new Map<string, number>();
+function faultCounts(records: readonly LoadRecord[]): LoadMetrics["faults"] {
+  const counts = new Map<string, { count: number; message: string }>();
   for (const { fault } of records) {
     if (!fault) continue;
     const name = `${fault.kind} ${fault.code}`.trim();
-    counts.set(name, (counts.get(name) ?? 0) + 1);
+    const { count, message } = counts.get(name) ?? { count: 0, message: fault.message };
+    counts.set(name, { count: count + 1, message });
   }
   return counts;
 }

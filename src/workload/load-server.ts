@@ -41,17 +41,17 @@ export interface Prompts {
 export async function promptsFor(target: LoadTarget, seed: number, signal: AbortSignal): Promise<Prompts> {
   if (target.endpoint === "completions") {
     const pool = await tokensOfWords(target, signal);
-    if (pool.length >= leastPool) return { make: tokenPrompts(pool, seed), note: "tokens, exact" };
+    if (pool.length >= leastPool) return { make: tokenPrompts(pool, seed), note: "exact tokens" };
   }
   const [few, many] = scaleWords;
   const costs = await Promise.all(scaleWords.map((count) => costOfWords(target, count, signal)));
   const tokensPerWord = (costs[1]! - costs[0]!) / (many - few);
   if (!(tokensPerWord > 0)) {
     const scale = { fixedTokens: 0, tokensPerWord: usualTokensPerWord };
-    return { make: textPrompts(scale, seed), note: `text, guessed at ${usualTokensPerWord} tokens a word` };
+    return { make: textPrompts(scale, seed), note: `words, guessed at ${usualTokensPerWord} tokens each` };
   }
   const fixedTokens = Math.max(0, costs[0]! - few * tokensPerWord);
-  const note = `text, about ${tokensPerWord.toFixed(2)} tokens a word and ${Math.round(fixedTokens)} more`;
+  const note = `words of about ${tokensPerWord.toFixed(2)} tokens and ${Math.round(fixedTokens)} more`;
   return { make: textPrompts({ fixedTokens, tokensPerWord }, seed), note };
 }
 
