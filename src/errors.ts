@@ -524,6 +524,85 @@ const entries = {
     next: "Allow at least one token: loosen the constraint that masks the others.",
   },
 
+  // Configuration
+  config_unreadable: {
+    status: 400,
+    message: "The file {path} cannot be read: {reason}.",
+    next: "Check the path, and that this user may read the file.",
+  },
+  config_syntax: {
+    status: 400,
+    message: "{path}, line {line}, column {column}: {reason}.",
+    next: "Correct the line: the file is in TOML; docs/configure.md has an example.",
+  },
+  setting_unknown: {
+    status: 400,
+    message: "{path}: there is no setting {key}; its value is {value}.",
+    next: "Did you mean {nearest}? All settings are in docs/configure.md.",
+  },
+  setting_invalid: {
+    status: 400,
+    message: "{setting} is {value}; it has to be {allowed}.",
+    next: "Correct it, or leave it out to get its default; `stowage serve --print-config` shows what counts.",
+  },
+  model_argument: {
+    status: 400,
+    message: "{model} cannot be offered: {reason}.",
+    next: "Give a GGUF file, NAME=FILE, or a folder with .gguf files.",
+  },
+  model_duplicate: {
+    status: 400,
+    message: "Two models are named {name}: {first} and {second}.",
+    next: "Give one of them another name, as with other-name={second}.",
+  },
+  model_path_missing: {
+    status: 400,
+    message: "{setting} has no path, and no model of that name is given on the command line{nearest}.",
+    next: "Add path = FILE to it, correct its name, or give the model on the command line.",
+  },
+  models_none: {
+    status: 400,
+    message: "There is no model to serve: none is given on the command line, and {file}.",
+    next: "Give a GGUF file or a folder of them, as with: stowage serve model.gguf",
+  },
+  host_open: {
+    status: 400,
+    message: "At {host} other machines could reach the server, and it has no API key.",
+    next: "Give --api-key KEY, STOWAGE_API_KEY or --api-key-file FILE; or listen at 127.0.0.1 for this machine alone.",
+  },
+  host_unavailable: {
+    status: 400,
+    message: "The server cannot listen at {host}: {reason}.",
+    next: "Give --host an address of this machine, 127.0.0.1 for this machine alone, or 0.0.0.0 for every address.",
+  },
+  port_taken: {
+    status: 500,
+    message: "Port {port} of {host} is taken by {holder}.",
+    next: "{remedy}, or take another port with --port; 0 takes a free one.",
+  },
+  port_forbidden: {
+    status: 400,
+    message: "This user may not listen at port {port} of {host}.",
+    next: "Take a port from 1024 on with --port.",
+  },
+
+  // Asking a server
+  server_unreachable: {
+    status: 502,
+    message: "No server answers at {url}: {reason}.",
+    next: "Start one with `stowage serve MODEL`, or name another with --url.",
+  },
+  server_foreign: {
+    status: 502,
+    message: "What answers at {url} is not a Stowage of this version: {reason}.",
+    next: "Check --url; if it is a Stowage, use the command of its version.",
+  },
+  server_answer: {
+    status: 502,
+    message: "The server at {url} answered with {status}: {message}",
+    next: "{remedy}",
+  },
+
   // Command line
   prompt_missing: {
     status: 400,
@@ -581,6 +660,38 @@ const entries = {
     status: 500,
     message: "A side of the benchmark failed at {task}: {reason}",
     next: "Check that the model, the context and the sequences fit in memory; set STOWAGE_DEBUG=1 to see llama.cpp's own notes.",
+  },
+
+  // Load client
+  trace_unreadable: {
+    status: 400,
+    message: "The trace {path} cannot be read: {reason}.",
+    next: "Check the path, and that this user may read the file.",
+  },
+  trace_unknown: {
+    status: 400,
+    message: "{path} is no trace of a known format; it begins with: {line}",
+    next: "Known are {known}. Name one with --trace-format if the file is of it.",
+  },
+  trace_invalid: {
+    status: 400,
+    message: "{path}, line {line}: {field} is {value}; it has to be {expected}.",
+    next: "Correct the line, or check that the file is complete and of this format.",
+  },
+  trace_empty: {
+    status: 400,
+    message: "{path} has no request to send; {dropped} without tokens were left out.",
+    next: "Take a trace with requests that were answered.",
+  },
+  load_flags: {
+    status: 400,
+    message: "{flags} cannot be taken: {reason}.",
+    next: "Leave it out, or see `stowage bench serve --help`.",
+  },
+  load_server: {
+    status: 502,
+    message: "The server at {url} cannot be measured: {reason}.",
+    next: "Check that it runs, and --url, --model and --api-key.",
   },
 } as const satisfies Record<string, Entry>;
 

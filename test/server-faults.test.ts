@@ -231,7 +231,7 @@ describe("clients that go away", { skip: withoutSample }, () => {
     socket.write(
       `POST /v1/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
     );
-    const stalled = await server.until(({ requests }) => requests.live[0]?.phase === "stalled");
+    const stalled = await server.until(({ requests }) => requests.live[0]?.phase === "stalled", 60_000);
     const generated = stalled.requests.live[0]!.generated_tokens;
     assert.ok(generated < 16 * 400, `${generated} tokens`);
     // Its place and its KV cells are others'.

@@ -21,6 +21,13 @@ export function parseNumber(text: string): number {
   throw new InvalidArgumentError("It has to be a number.");
 }
 
+/** For `argParser`: any number above 0. */
+export function positiveNumber(text: string): number {
+  const value = parseNumber(text);
+  if (value > 0) return value;
+  throw new InvalidArgumentError("It has to be above 0.");
+}
+
 /** For `argParser`: an amount of memory in bytes, or with a unit such as 512MiB, 2GiB or 1.5GB. */
 export function parseBytes(text: string): number {
   const [, digits, unit] = /^(\d+(?:\.\d+)?) ?([a-z]*)$/.exec(text.trim().toLowerCase()) ?? [];

@@ -9,6 +9,16 @@ const entries: readonly CommandEntry[] = [
     summary: "a mixture of experts under a real memory limit, beside llama.cpp",
     load: () => import("./bench-experts.ts"),
   },
+  {
+    name: "gateway",
+    summary: "what the server costs beside the engine itself, and how many streams it holds",
+    load: () => import("./bench-gateway.ts"),
+  },
+  {
+    name: "serve",
+    summary: "a server under load: any that speaks the OpenAI API",
+    load: () => import("./bench-serve.ts"),
+  },
 ];
 
 /** Adds the benchmarks. Each file registers its flags and hands its measurement to `reportAction`. */

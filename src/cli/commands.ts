@@ -38,6 +38,7 @@ function createOption(flags: string, description?: string): Option {
   return option.long === undefined || option.long === "--help" ? option : option.env(twinOf(option.long));
 }
 
-function twinOf(flag: string): string {
+/** The environment variable that is the twin of a flag, with or without its dashes. */
+export function twinOf(flag: string): string {
   return `STOWAGE_${flag.replace(/^--/, "").replaceAll("-", "_").toUpperCase()}`;
 }

@@ -5,6 +5,7 @@ import { addCommands, type CommandEntry } from "./commands.ts";
 import { exitCodeOf, formatError } from "./failure.ts";
 
 const entries: readonly CommandEntry[] = [
+  { name: "serve", summary: "offer models over HTTP", load: () => import("./serve.ts") },
   { name: "run", summary: "generate text with a model, in this terminal", load: () => import("./run.ts") },
   { name: "bench", summary: "measure this machine and this version", load: () => import("./bench.ts") },
   {
@@ -13,7 +14,9 @@ const entries: readonly CommandEntry[] = [
     load: () => import("./prepare.ts"),
   },
   { name: "quantize", summary: "write a model in a smaller type", load: () => import("./quantize.ts") },
+  { name: "ps", summary: "list the models of a running server", load: () => import("./ps.ts") },
   { name: "show", summary: "tell what a model file holds", load: () => import("./show.ts") },
+  { name: "stop", summary: "end a running server, or unload a model", load: () => import("./stop.ts") },
   { name: "synth", summary: "write a model of random weights", load: () => import("./synth.ts") },
 ];
 

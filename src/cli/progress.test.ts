@@ -5,7 +5,7 @@ import { Progress } from "./progress.ts";
 const mebi = 1024 * 1024;
 
 /** A progress line on a terminal 100 columns wide, with a clock set by hand; `lines` are what stood there. */
-function terminal(options: { total?: number; unit: "bytes" | "tokens" }, isTTY = true) {
+function terminal(options: { total?: number; unit: "bytes" | "tokens" | "requests" }, isTTY = true) {
   const written: string[] = [];
   const clock = { ms: 0 };
   const stream = { isTTY, columns: 100, write: (text: string) => written.push(text) };
@@ -26,6 +26,13 @@ describe("Progress", () => {
     clock.ms = 4000;
     progress.update(50);
     assert.deepEqual(lines(), ["Reading  50 tokens  12.5 tokens/s"]);
+  });
+
+  it("counts requests", () => {
+    const { progress, clock, lines } = terminal({ total: 40, unit: "requests" });
+    clock.ms = 4000;
+    progress.update(10);
+    assert.deepEqual(lines(), ["Reading  10 requests of 40 requests  25 %  2.5 requests/s  0:12 left"]);
   });
 
   it("takes the rate from the last seconds, not from the start", () => {

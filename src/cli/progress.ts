@@ -10,9 +10,9 @@ export interface ProgressStream {
 export interface ProgressOptions {
   /** What is being done, such as "Reading model.gguf". */
   readonly label: string;
-  /** How many bytes or tokens there are in all; undefined when not known. */
+  /** How many of the unit there are in all; undefined when not known. */
   readonly total?: number | undefined;
-  readonly unit: "bytes" | "tokens";
+  readonly unit: "bytes" | "tokens" | "requests";
   /** Default: stderr. */
   readonly stream?: ProgressStream;
   /** Milliseconds from any fixed point; default: `performance.now`. */
@@ -41,7 +41,7 @@ export class Progress {
     this.#samples = [{ time: this.#now(), done: 0 }];
   }
 
-  /** Tells how many bytes or tokens are done by now, counted from the start. */
+  /** Tells how many of the unit are done by now, counted from the start. */
   update(done: number): void {
     if (this.#stream.isTTY !== true) return;
     const time = this.#now();
@@ -60,18 +60,19 @@ export class Progress {
 
   #line(done: number): string {
     const { label, total, unit } = this.#options;
-    const amount = (count: number) => (unit === "bytes" ? formatBytes(count) : `${Math.round(count)} tokens`);
+    const amount = (count: number) =>
+      unit === "bytes" ? formatBytes(count) : `${Math.round(count)} ${unit}`;
     const perSecond = this.#rate();
     const parts = [label, total === undefined ? amount(done) : `${amount(done)} of ${amount(total)}`];
     if (total !== undefined && total > 0) parts.push(`${Math.floor((100 * done) / total)} %`);
     if (perSecond > 0)
-      parts.push(unit === "bytes" ? `${formatBytes(perSecond)}/s` : `${perSecond.toFixed(1)} tokens/s`);
+      parts.push(unit === "bytes" ? `${formatBytes(perSecond)}/s` : `${perSecond.toFixed(1)} ${unit}/s`);
     if (perSecond > 0 && total !== undefined)
       parts.push(`${formatDuration((1000 * (total - done)) / perSecond)} left`);
     return parts.join("  ");
   }
 
-  /** Bytes or tokens a second over the window; 0 when nothing is known yet. */
+  /** How many of the unit a second over the window; 0 when nothing is known yet. */
   #rate(): number {
     const first = this.#samples[0]!;
     const last = this.#samples.at(-1)!;

@@ -77,22 +77,6 @@ describe("stowage run", { skip: withoutSample }, () => {
     assert.doesNotMatch(stdout, /[ea]/);
   });
 
-  it("shows two texts and the speed with --demo, and does not wait for stdin to end", async () => {
-    const child = spawn(process.execPath, [main, "run", samplePath, "--demo", "--threads", "1"], {
-      stdio: "pipe",
-    });
-    let stdout = "";
-    child.stdout.on("data", (data) => {
-      stdout += data;
-    });
-    const [code] = await once(child, "close");
-    assert.equal(code, 0);
-    assert.match(
-      stdout,
-      /^.+: qwen3moe, 6 layers, 32 experts a layer.+\n\n> The captain.{20,}\n> for .+tokens\/s/s,
-    );
-  });
-
   it("stops an answer at Ctrl-C and exits with 130", async () => {
     const child = spawn(process.execPath, [
       main,

@@ -14,7 +14,6 @@ import { formatBytes } from "../workload/format.ts";
 import { type AnswerStyle, answer } from "./answer.ts";
 import { collect, parseBytes, parseExpertMemory, parseNumber } from "./arguments.ts";
 import { chat } from "./chat.ts";
-import { demonstrate } from "./demonstration.ts";
 import { Interrupts } from "./interrupts.ts";
 import { Progress } from "./progress.ts";
 
@@ -38,7 +37,6 @@ interface Flags {
   readonly unprepared?: true;
   readonly json?: true;
   readonly stats?: true;
-  readonly demo?: true;
 }
 
 /** What a shell reports for a program that Ctrl-C ended: 128 + SIGINT. */
@@ -89,7 +87,6 @@ export function register(command: Command): void {
     )
     .option("--json", "print each token, and the end, as a line of JSON")
     .option("--stats", "print speeds on stderr")
-    .option("--demo", "where stdin is no terminal, show two sample texts instead of reading it")
     .addOption(command.createOption("--system <text>", "instruction that a chat opens with").conflicts("raw"))
     .action(run);
 }
@@ -102,11 +99,7 @@ async function run(path: string, prompt: string | undefined, flags: Flags): Prom
     const model = await load(path, flags, abort.signal);
     try {
       if (mode.kind === "once") await once(model, mode.prompt, flags, abort.signal);
-      else if (mode.kind === "chat") await converse(model, path, flags, interrupts);
-      else {
-        process.stdout.write(`${summary(model, path)}\n`);
-        await demonstrate(model, abort.signal);
-      }
+      else await converse(model, path, flags, interrupts);
     } finally {
       await model.dispose();
     }
@@ -118,16 +111,15 @@ async function run(path: string, prompt: string | undefined, flags: Flags): Prom
   if (abort.signal.aborted) process.exitCode = interruptedCode;
 }
 
-type Mode = { kind: "once"; prompt: string } | { kind: "chat" } | { kind: "demonstration" };
+type Mode = { kind: "once"; prompt: string } | { kind: "chat" };
 
 /** @throws StowageError prompt_missing */
-async function modeOf(prompt: string | undefined, { json, demo }: Flags): Promise<Mode> {
+async function modeOf(prompt: string | undefined, { json }: Flags): Promise<Mode> {
   if (prompt !== undefined) return { kind: "once", prompt };
   if (process.stdin.isTTY) {
     if (json) throw new StowageError("prompt_missing", { reason: "--json answers one prompt" });
     return { kind: "chat" };
   }
-  if (demo) return { kind: "demonstration" };
   const piped = (await text(process.stdin)).replace(/\r?\n$/, "");
   if (piped === "") throw new StowageError("prompt_missing", { reason: "stdin is empty" });
   return { kind: "once", prompt: piped };

@@ -4,6 +4,7 @@ import { openGguf } from "../gguf/read.ts";
 import { describeModel, type ModelDescription, type Share } from "../model/describe.ts";
 import { formatBytes } from "../workload/format.ts";
 import { table } from "../workload/report-table.ts";
+import { printable } from "./printable.ts";
 
 export function register(command: Command): void {
   command
@@ -35,6 +36,7 @@ function forPeople(model: ModelDescription): string {
     ["chat template", model.chatTemplate ? "yes" : "no"],
     ["licence", model.licence],
   ];
+  // Texts come out of a file that anybody may have made.
   const known = facts.flatMap(([label, value]) => (value === undefined ? [] : [[label, printable(value)]]));
   const parts = [table(known), shareTable("part", model.kinds), shareTable("type", model.types)];
   return `${parts.join("\n\n")}\n`;
@@ -59,9 +61,4 @@ function formatCount(count: number): string {
     unit += 1;
   }
   return unit === 0 ? String(count) : `${value.toPrecision(3)}${units[unit]}`;
-}
-
-/** Texts come out of a file that anybody may have made: no control characters for the terminal. */
-function printable(value: string | number): string {
-  return String(value).replace(/\p{C}+/gu, " ");
 }

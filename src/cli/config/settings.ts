@@ -1,0 +1,191 @@
+/** Every setting of the server: its key, its kind, its default. Flags, variables and keys of the file follow from it. */
+import { evictionNames, prefetchNames } from "../../experts/policies/policies.ts";
+import type { ServerOptions } from "../../server/options.ts";
+import {
+  duration,
+  durationOrForever,
+  expertMemory,
+  type Kind,
+  machineBytes,
+  memory,
+  oneOf,
+  onOff,
+  text,
+  texts,
+  wholeNumber,
+} from "./kinds.ts";
+
+export interface Setting<T> {
+  readonly kind: Kind<T>;
+  /** What the flag shows for its value; none for a flag that is on when it is there. */
+  readonly placeholder?: string;
+  /** One line for `--help`, without the default. */
+  readonly about: string;
+  readonly fallback?: T;
+  /** Says the default in words, where it is no value or not a plain one. */
+  readonly fallbackText?: string;
+  /** Its value is never shown. */
+  readonly secret?: true;
+}
+
+/** A setting that always has a value. */
+export interface SettingWithDefault<T> extends Setting<T> {
+  readonly fallback: T;
+}
+
+const keyPattern = /^[\x21-\x7e]+$/;
+
+/** Settings of the server as a whole. */
+export const serverSettings = {
+  host: setting({
+    kind: text("an address or the name of a host", /^[\w.:[\]%-]+$/),
+    placeholder: "address",
+    about: "address to listen at",
+    fallback: "127.0.0.1",
+  }),
+  port: setting({
+    kind: wholeNumber(0, 65_535),
+    placeholder: "number",
+    about: "port to listen at; 0 takes a free one",
+    fallback: 8321,
+  }),
+  apiKey: setting({
+    kind: texts("keys of printable characters without spaces", keyPattern),
+    placeholder: "key",
+    about: "key that requests have to bring; may be given several times",
+    fallback: [] as readonly string[],
+    fallbackText: "none",
+    secret: true,
+  }),
+  apiKeyFile: setting({
+    kind: text("the path of a file", /./),
+    placeholder: "file",
+    about: "file of such keys, one a line",
+    fallbackText: "none",
+  }),
+  memory: setting({
+    kind: memory,
+    placeholder: "size",
+    about: "most memory of all models together, such as 12GiB, or a share of the machine's",
+    get fallback() {
+      return Math.floor(0.8 * machineBytes());
+    },
+    fallbackText: "80% of the machine's",
+  }),
+  maxQueue: setting({
+    kind: wholeNumber(0, 1_000_000),
+    placeholder: "n",
+    about: "most requests of a model that wait for a place in its batch",
+    fallback: 256,
+  }),
+  drainTimeout: setting({
+    kind: duration,
+    placeholder: "duration",
+    about: "how long running requests may take to end when the server stops",
+    fallback: 30,
+    fallbackText: "30s",
+  }),
+  logLevel: setting<ServerOptions["logLevel"]>({
+    kind: oneOf(["silent", "error", "warn", "info", "debug"]),
+    placeholder: "level",
+    about: "what is logged on stderr: silent, error, warn, info or debug",
+    fallback: "warn",
+  }),
+};
+
+/** Settings of each model. On the command line and at the top of the file they are meant for all models. */
+export const modelSettings = {
+  keepAlive: setting({
+    kind: durationOrForever,
+    placeholder: "duration",
+    about: "how long a model stays loaded after its last request; forever: until its memory is wanted",
+    fallback: Number.POSITIVE_INFINITY,
+    fallbackText: "forever",
+  }),
+  context: setting({
+    kind: wholeNumber(1, 1 << 30),
+    placeholder: "tokens",
+    about: "longest prompt and answer together",
+    fallbackText: "the model's, at most 4096",
+  }),
+  maxSequences: setting({
+    kind: wholeNumber(1, 1024),
+    placeholder: "n",
+    about: "sequences that run side by side",
+    fallbackText: "8",
+  }),
+  kvTokens: setting({
+    kind: wholeNumber(1, 1 << 30),
+    placeholder: "tokens",
+    about: "tokens that the KV cache holds for all sequences together",
+    fallbackText: "two contexts",
+  }),
+  stepTokens: setting({
+    kind: wholeNumber(1, 1 << 16),
+    placeholder: "tokens",
+    about: "most tokens of one step, prefill and decode together",
+    fallbackText: "512",
+  }),
+  threads: setting({
+    kind: wholeNumber(1, 512),
+    placeholder: "n",
+    about: "compute threads",
+    fallbackText: "the processors of this machine",
+  }),
+  expertMemory: setting({
+    kind: expertMemory,
+    placeholder: "size",
+    about: "most memory for the experts, such as 3GiB, or a share of them such as 50%",
+    fallbackText: "all stay in memory",
+  }),
+  expertPolicy: setting({
+    kind: oneOf(evictionNames),
+    placeholder: "name",
+    about: `which expert leaves when another needs its place: ${evictionNames.join(", ")}`,
+    fallbackText: "lru",
+  }),
+  expertPrefetch: setting({
+    kind: oneOf(prefetchNames),
+    placeholder: "name",
+    about: `which experts are read ahead: ${prefetchNames.join(", ")}`,
+    fallbackText: "next-gate",
+  }),
+  unprepared: setting({
+    kind: onOff,
+    about: "read experts from the model's own file: slower, and nothing is written beside it",
+    fallback: false,
+    fallbackText: "off",
+  }),
+};
+
+/** Settings that only a table `[models.NAME]` has. */
+export const tableSettings = {
+  path: setting({ kind: text("the path of a GGUF file", /./), about: "the model's file" }),
+  preload: setting({
+    kind: onOff,
+    about: "load it at the start",
+    fallback: true,
+    fallbackText: "on",
+  }),
+};
+
+export const allSettings = { ...serverSettings, ...modelSettings };
+
+export type Settings = Readonly<Record<string, Setting<unknown>>>;
+
+/** "maxQueue" → "max-queue", as flags and keys of the file are written. */
+export function keyOf(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** The default in words. */
+export function fallbackText({ kind, fallback, fallbackText }: Setting<unknown>): string {
+  return fallbackText ?? kind.show(fallback);
+}
+
+/** Keeps the type of the value, and whether there always is one. */
+function setting<T>(definition: SettingWithDefault<T>): SettingWithDefault<T>;
+function setting<T>(definition: Setting<T>): Setting<T>;
+function setting<T>(definition: Setting<T>): Setting<T> {
+  return definition;
+}
