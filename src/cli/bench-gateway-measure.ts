@@ -129,18 +129,17 @@ async function measureStalled(
   const beside: number[] = [];
   try {
     await live();
-    // Twice without and twice with: what else changes on the machine meets both.
-    for (let half = 0; half < 2; half++) {
-      for (let round = 0; round < rounds; round++) alone.push(await live());
-      note(`stalled: opening ${stalled.slow} streams that nobody reads`);
-      const end = stallStreams({ ...plan, streams: stalled.slow, tokens: stalled.slowTokens });
-      await server.until(({ requests }) => stalledOf(requests.live) === stalled.slow);
-      await server.until(({ models }) => models[0]!.running === 0);
-      await live();
-      for (let round = 0; round < rounds; round++) beside.push(await live());
-      end();
-      await server.until(({ requests }) => requests.live.length === 0);
-    }
+    // Before and after: what else changes on the machine meets both.
+    for (let round = 0; round < rounds; round++) alone.push(await live());
+    note(`stalled: opening ${stalled.slow} streams that nobody reads`);
+    const end = stallStreams({ ...plan, streams: stalled.slow, tokens: stalled.slowTokens });
+    await server.until(({ requests }) => stalledOf(requests.live) === stalled.slow);
+    await server.until(({ models }) => models[0]!.running === 0);
+    await live();
+    for (let round = 0; round < rounds; round++) beside.push(await live());
+    end();
+    await server.until(({ requests }) => requests.live.length === 0);
+    for (let round = 0; round < rounds; round++) alone.push(await live());
   } finally {
     agent.destroy();
   }
