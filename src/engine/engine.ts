@@ -101,6 +101,11 @@ export class Engine {
     return this.#runtime.backend.computeMs;
   }
 
+  /** How many of its compute threads the following steps use, at most all: the others are another engine's. */
+  useThreads(count: number): void {
+    if (!this.#closed) this.#runtime.backend.useThreads(count);
+  }
+
   /** Forgets the keys and values of finished sequences. */
   clearCache(): void {
     this.#cache.clear();

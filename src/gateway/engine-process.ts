@@ -201,6 +201,11 @@ export class EngineProcess {
     return (message as Extract<FromEngine, { type: "text" }>).text;
   }
 
+  /** How many of its compute threads it may use from now on. */
+  useThreads(count: number): void {
+    this.#send({ type: "threads", count });
+  }
+
   /** Has it give its memory back and end; one that does not is killed. */
   async stop(): Promise<void> {
     this.#send({ type: "stop" });

@@ -4,6 +4,7 @@ import { MemoryBudget } from "./memory-budget.ts";
 import type { GatewayOptions } from "./options.ts";
 import { type ModelEvents, ServedModel } from "./served-model.ts";
 import { Telemetry } from "./telemetry.ts";
+import { ThreadShares } from "./thread-shares.ts";
 
 /** Sequences that a model takes side by side until it has said so itself. */
 const usualSequences = 8;
@@ -31,6 +32,7 @@ export class Gateway {
   readonly #maxQueue: number;
   readonly #live = new Set<LiveRequest>();
   readonly #sequences = new Map<string, number>();
+  readonly #shares = new ThreadShares();
   #draining = false;
   #whenIdle: (() => void) | undefined;
 
@@ -86,7 +88,14 @@ export class Gateway {
     this.#live.add(live);
     this.#count(request.model, request.sequences);
     try {
-      live.attach(await this.#acquired(model, request.keepAliveSeconds, live, signal));
+      const engine = await this.#acquired(model, request.keepAliveSeconds, live, signal);
+      live.attach(engine);
+      const { onRelease } = live;
+      const endShare = this.#shares.begin(engine);
+      live.onRelease = () => {
+        endShare();
+        onRelease();
+      };
       // A client that goes away takes its request with it, whatever that is at.
       signal.addEventListener("abort", () => live.close(), { once: true });
       if (signal.aborted) throw new StowageError("request_cancelled", {});

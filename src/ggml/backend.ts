@@ -46,6 +46,15 @@ export class Backend {
   }
 
   /**
+   * How many of the pool's threads the following graphs use, at most all. Results may differ in rounding where attention
+   * splits keys among threads.
+   */
+  useThreads(count: number): void {
+    const threads = Math.max(1, Math.min(count, this.threads));
+    this.native.cpu.ggml_backend_set_n_threads(this.#alive(), threads);
+  }
+
+  /**
    * From now on the pool's threads sleep as soon as a graph is done: for whoever waits between graphs for something
    * that needs a processor itself, such as a disk.
    * @throws StowageError native_busy while a graph runs

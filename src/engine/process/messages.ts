@@ -80,6 +80,8 @@ export const toEngine = z.discriminatedUnion("type", [
   z.object({ type: z.literal("resume"), id: requestId }),
   z.object({ type: z.literal("tokenize"), id: requestId, input, addSpecial: z.boolean() }),
   z.object({ type: z.literal("detokenize"), id: requestId, tokens }),
+  /** How many of its compute threads it may use now: engines that work at one time share the processors. */
+  z.object({ type: z.literal("threads"), count: z.int().min(1) }),
   /** Ends everything and gives the memory back; the process then ends. */
   z.object({ type: z.literal("stop") }),
 ]);

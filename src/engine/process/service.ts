@@ -27,6 +27,7 @@ export class EngineService {
   #loading: Promise<void> | undefined;
   #loaded: Loaded | undefined;
   #admit: () => void = () => {};
+  #threads: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastStats = "";
 
@@ -57,6 +58,10 @@ export class EngineService {
         return;
       case "detokenize":
         this.#answer(message.id, () => this.#detokenize(message));
+        return;
+      case "threads":
+        this.#threads = message.count;
+        this.#loaded?.model.engine.useThreads(message.count);
         return;
       case "stop":
         // Whoever sent it waits for the process to end; see main.ts.
@@ -94,6 +99,7 @@ export class EngineService {
       });
       this.#abort.signal.throwIfAborted();
       this.#loaded = { model, chat: await ChatPrompt.of(model.tokenizer) };
+      if (this.#threads !== undefined) model.engine.useThreads(this.#threads);
       this.#reportReady(model);
     } catch (error) {
       await model?.dispose();
