@@ -15,7 +15,7 @@ const expectation = "it has to be ";
 export function checkBody<Body>(schema: z.ZodType<Body>, body: unknown): Body {
   const result = schema.safeParse(body, { reportInput: true, error: (issue) => wordsOf(issue) });
   if (result.success) return result.data;
-  const { path, message, input } = furthest(result.error.issues[0]!);
+  const { path, message, input } = furthest(narrowest(result.error.issues)!);
   throw new StowageError("request_invalid", {
     field: path.length === 0 ? "body" : pathText(path),
     reason: reasonOf(message, input),
@@ -29,11 +29,21 @@ function reasonOf(message: string, input: unknown): string {
     : `${message}; it is ${shown(input)}`;
 }
 
+/** The first, but of several ranges that it is out of, the one that a field has beyond those of all its kind. */
+function narrowest(issues: readonly Issue[]): Issue | undefined {
+  const [first] = issues;
+  if (first?.code !== "too_small" && first?.code !== "too_big") return first;
+  return issues.findLast(({ code, path }) => code === first.code && pathText(path) === pathText(first.path));
+}
+
 /** Where none of several forms fits, those that came furthest tell most; what they expect is told together. */
 function furthest(issue: Issue): Issue {
   if (issue.code !== "invalid_union") return issue;
   if (issue.errors.length === 0) return discriminatorIssue(issue);
-  const inner = issue.errors.flatMap((branch) => branch.slice(0, 1)).map(furthest);
+  const inner = issue.errors
+    .map(narrowest)
+    .filter((one) => one !== undefined)
+    .map(furthest);
   const best = inner.reduce((a, b) => (compareRank(b, a) > 0 ? b : a));
   const equals = inner.filter((other) => compareRank(other, best) === 0);
   return { ...best, path: [...issue.path, ...best.path], message: together(equals) } as Issue;
