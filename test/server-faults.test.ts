@@ -11,7 +11,7 @@ import { after, afterEach, before, describe, test } from "node:test";
 import type { ErrorBody } from "../src/server/schemas/common.ts";
 import type { Status } from "../src/server/schemas/status.ts";
 import { samplePath, withoutSample } from "./sample-model.ts";
-import { eventsOf, sampleOffered, TestServer } from "./server.ts";
+import { eventsOf, steadyOffered, TestServer } from "./server.ts";
 
 const long = "The captain looked at the sea, and the sea looked at him. ".repeat(28);
 const endless = { model: "sample", prompt: "Once upon a time", ignore_eos: true };
@@ -49,7 +49,7 @@ const holdsNothing = (status: Status) => JSON.stringify(held(status)) === JSON.s
 describe("an engine that is killed", { skip: withoutSample }, () => {
   let server: TestServer;
   before(async () => {
-    server = await TestServer.start();
+    server = await TestServer.start({ models: [steadyOffered] });
   });
   after(() => server?.close());
 
@@ -110,7 +110,7 @@ describe("a server that stops under load", { skip: withoutSample }, () => {
   }));
 
   test("lets what runs end, takes nothing new, and leaves no process", async () => {
-    const server = await TestServer.start();
+    const server = await TestServer.start({ models: [steadyOffered] });
     const pid = (await server.status()).models[0]!.pid!;
     const answers = bodies.map((body) => server.post("/v1/completions", body));
     await server.until(({ requests }) => requests.live.length === bodies.length);
@@ -126,9 +126,9 @@ describe("a server that stops under load", { skip: withoutSample }, () => {
   });
 
   test("ends what takes longer than it may, with a typed error", async () => {
-    const server = await TestServer.start({ drainTimeoutSeconds: 0.1 });
-    const answers = bodies.map((body) => server.post("/v1/completions", { ...body, max_tokens: 480 }));
-    await server.until(({ models }) => models[0]!.running === 8);
+    const server = await TestServer.start({ drainTimeoutSeconds: 0.1, models: [steadyOffered] });
+    const answers = bodies.map((body) => server.post("/v1/completions", { ...body, max_tokens: 480, n: 8 }));
+    await server.until(({ requests }) => requests.live.some(({ phase }) => phase === "decode"));
     await server.close();
     for (const [index, pending] of answers.entries()) {
       const answer = await pending;
@@ -142,7 +142,7 @@ describe("a server that stops under load", { skip: withoutSample }, () => {
     const script = `
       import { startServer } from ${JSON.stringify(new URL("../src/server/start.ts", import.meta.url).href)};
       const server = await startServer({ host: "127.0.0.1", port: 0, apiKeys: [], drainTimeoutSeconds: 1,
-        logLevel: "silent", memoryBytes: 4e9, maxQueue: 1, models: [${JSON.stringify({ ...sampleOffered, keepAliveSeconds: 600 })}] });
+        logLevel: "silent", memoryBytes: 4e9, maxQueue: 1, models: [${JSON.stringify({ ...steadyOffered, keepAliveSeconds: 600 })}] });
       await server.loaded;
       console.log(server.url);`;
     const gateway = spawn(process.execPath, ["--input-type=module-typescript", "-e", script], {
@@ -162,7 +162,7 @@ describe("a server that stops under load", { skip: withoutSample }, () => {
 describe("clients that go away", { skip: withoutSample }, () => {
   let server: TestServer;
   before(async () => {
-    server = await TestServer.start({ maxQueue: 400 });
+    server = await TestServer.start({ maxQueue: 400, models: [steadyOffered] });
   });
   after(() => server?.close());
 
@@ -212,7 +212,7 @@ describe("clients that go away", { skip: withoutSample }, () => {
   });
 
   test("while the model is loaded for them", async () => {
-    const lazy = await TestServer.start({ models: [{ ...sampleOffered, preload: false }] });
+    const lazy = await TestServer.start({ models: [{ ...steadyOffered, preload: false }] });
     const abort = new AbortController();
     const request = lazy.post("/v1/completions", endless, { signal: abort.signal });
     await lazy.until(({ requests }) => requests.live[0]?.phase === "loading");
@@ -235,7 +235,7 @@ describe("clients that go away", { skip: withoutSample }, () => {
     const generated = stalled.requests.live[0]!.generated_tokens;
     assert.ok(generated < 16 * 400, `${generated} tokens`);
     // Its place and its KV cells are others'.
-    await server.until(({ models }) => models[0]!.running === 0 && models[0]!.paused === 16);
+    await server.until(({ models }) => models[0]!.running === 0 && models[0]!.waiting === 0);
     const other = await server.post("/v1/completions", { ...endless, max_tokens: 20 });
     assert.equal(other.status, 200);
     const { requests } = await server.status();
@@ -244,14 +244,15 @@ describe("clients that go away", { skip: withoutSample }, () => {
     socket.on("data", (data) => {
       text += data;
     });
-    await new Promise((resolve) => socket.on("end", resolve));
+    socket.resume();
+    await once(socket, "end");
     assert.match(text, /data: \[DONE\]/);
     assert.ok(text.match(/"text":/g)!.length >= 16 * 400);
     await server.until(holdsNothing);
   });
 
   test("a full queue answers 503 with the time to come again", async () => {
-    const small = await TestServer.start({ maxQueue: 2, models: [{ ...sampleOffered, maxSequences: 2 }] });
+    const small = await TestServer.start({ maxQueue: 2, models: [{ ...steadyOffered, maxSequences: 2 }] });
     const abort = new AbortController();
     const running = [1, 2, 3, 4].map(() => small.post("/v1/completions", endless, { signal: abort.signal }));
     await small.until(({ requests }) => requests.live.length === 4);
@@ -280,7 +281,7 @@ describe("a model file", { skip: withoutSample }, () => {
   async function start(name: string): Promise<string> {
     const path = join(folder, name);
     copyFileSync(samplePath, path);
-    server = await TestServer.start({ models: [{ ...sampleOffered, path }] });
+    server = await TestServer.start({ models: [{ ...steadyOffered, path }] });
     return path;
   }
 
@@ -307,8 +308,8 @@ describe("a model file", { skip: withoutSample }, () => {
   test("that is replaced: the next request gets the new one, and the one under way is not touched", async () => {
     const path = await start("replaced.gguf");
     const { pid } = (await server.status()).models[0]!;
-    const running = server.post("/v1/completions", { ...endless, max_tokens: 300 });
-    await server.until(({ models }) => models[0]!.running === 1);
+    const running = server.post("/v1/completions", { ...endless, max_tokens: 300, n: 16 });
+    await server.until(({ requests }) => requests.live[0]?.phase === "decode");
     copyFileSync(samplePath, `${path}.new`);
     renameSync(`${path}.new`, path);
     assert.equal((await running).status, 200);

@@ -5,10 +5,10 @@ import type { OfferedModel } from "../src/gateway/options.ts";
 import type { ErrorBody } from "../src/server/schemas/common.ts";
 import type { Status } from "../src/server/schemas/status.ts";
 import { withoutSample } from "./sample-model.ts";
-import { sampleOffered, TestServer } from "./server.ts";
+import { steadyOffered, TestServer } from "./server.ts";
 
 const offered = (name: string, more: Partial<OfferedModel> = {}): OfferedModel => ({
-  ...{ ...sampleOffered, name, preload: false, maxSequences: 2, kvTokens: 1024 },
+  ...{ ...steadyOffered, name, preload: false, maxSequences: 2, kvTokens: 1024 },
   ...more,
 });
 const request = (model: string, more: object = {}) => ({ model, prompt: "Once", max_tokens: 2, ...more });
@@ -52,9 +52,9 @@ describe("several models", { skip: withoutSample }, () => {
   test("one in use is never unloaded: the other is told to come again, and then gets in", async () => {
     await start([offered("a"), offered("b")], 1.5);
     const abort = new AbortController();
-    const body = request("a", { max_tokens: 500, ignore_eos: true });
+    const body = request("a", { max_tokens: 500, ignore_eos: true, n: 16 });
     const running = server.post("/v1/completions", body, { signal: abort.signal });
-    await server.until(({ models }) => models[0]!.running === 1);
+    await server.until(({ requests }) => requests.live[0]?.phase === "decode");
     const refused = await server.post("/v1/completions", request("b"));
     assert.equal(refused.status, 503);
     const { error } = (await refused.json()) as ErrorBody;
@@ -113,9 +113,9 @@ describe("several models", { skip: withoutSample }, () => {
     await start([offered("a")], 2);
     await ask("a");
     const abort = new AbortController();
-    const body = request("a", { max_tokens: 500, ignore_eos: true });
+    const body = request("a", { max_tokens: 500, ignore_eos: true, n: 16 });
     const running = server.post("/v1/completions", body, { signal: abort.signal });
-    await server.until(({ models }) => models[0]!.running === 1);
+    await server.until(({ requests }) => requests.live[0]?.phase === "decode");
     const refused = await server.post("/api/models/unload", { model: "a" });
     assert.deepEqual(
       [refused.status, ((await refused.json()) as ErrorBody).error.code],
