@@ -265,7 +265,7 @@ export function badHeaders(): BadRequest[] {
 
 /** Larger than the limit, whether its length is told before or not. */
 export function hugeBodies(): BadRequest[] {
-  const huge = Buffer.alloc(8 * 1024 * 1024 + 1, " ");
+  const huge = Buffer.alloc(2 * 1024 * 1024 + 1, " ");
   return ["/v1/completions", "/detokenize"].flatMap((path) =>
     [false, true].map((chunked) => ({ ...post(path, huge), chunked, status: 413, code: "body_too_large" })),
   );
