@@ -99,6 +99,14 @@ export class LiveRequest {
     if (this.#paused) choice.handle.pause();
   }
 
+  /**
+   * The text of tokens, by the vocabulary of its model.
+   * @throws StowageError token_invalid, engine_lost
+   */
+  detokenize(tokens: number[]): Promise<string> {
+    return this.#engine!.detokenize(tokens);
+  }
+
   /** Its reader is slow: its sequences leave the batch until `resume`. */
   pause(): void {
     if (this.#paused || this.#closed) return;

@@ -1,17 +1,9 @@
 import type { WireLogprob } from "../../engine/process/messages.ts";
 import { StowageError } from "../../errors.ts";
+import { answer, headOf } from "../answer.ts";
+import { plainMessages } from "../chat-messages.ts";
 import { type Call, endpoint } from "../endpoint.ts";
-import { EventStream } from "../event-stream.ts";
-import {
-  type ChunkFormat,
-  choicesOf,
-  collectChoices,
-  type Input,
-  keepAliveSeconds,
-  reasonOf,
-  streamChoices,
-  type TokenOutput,
-} from "../generation.ts";
+import { type ChunkFormat, choicesOf, reasonOf, type TokenOutput } from "../generation.ts";
 import { type ChatLogprob, type ChatRequest, chatChunk, chatRequest, chatResponse } from "../schemas/chat.ts";
 import { textOfBytes } from "../token-text.ts";
 
@@ -27,78 +19,29 @@ export const chatCompletions = endpoint({
 });
 
 async function handle(call: Call<ChatRequest>): Promise<unknown> {
-  const { context, body, id, reply, signal } = call;
-  checkTogether(body);
-  const keepAlive = keepAliveSeconds(body.keep_alive);
-  const choices = choicesOf([inputOf(body)], body, {
-    maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
-    logprobs: body.logprobs ? (body.top_logprobs ?? 0) : undefined,
-  });
-  const live = await context.gateway.open(
-    {
-      id,
-      model: body.model,
-      endpoint: "chat",
-      stream: body.stream === true,
-      sequences: choices.length,
-      ...(keepAlive !== undefined && { keepAliveSeconds: keepAlive }),
-    },
-    signal,
-  );
-  try {
-    const head = headOf(call, body.stream ? "chat.completion.chunk" : "chat.completion");
-    if (body.stream) {
-      const withUsage = body.stream_options?.include_usage === true;
-      return await streamChoices(live, choices, new EventStream(reply, live), formatOf(head, withUsage));
-    }
-    const { results, usage } = await collectChoices(live, choices);
-    return {
-      ...head,
-      choices: results.map(({ text, tokens, finish }, index) => ({
-        index,
-        message: { role: "assistant", content: text, refusal: null },
-        logprobs: body.logprobs ? { content: tokens.map(logprobOf), refusal: null } : null,
-        finish_reason: reasonOf(finish),
-      })),
-      usage,
-    };
-  } finally {
-    live.close();
-  }
-}
-
-function checkTogether({ logprobs, top_logprobs, stream, stream_options }: ChatRequest): void {
-  if (top_logprobs && !logprobs) {
+  const { body } = call;
+  if (body.top_logprobs && !body.logprobs) {
     throw new StowageError("request_invalid", {
       field: "top_logprobs",
       reason: "it needs logprobs to be true",
     });
   }
-  if (stream_options && !stream) {
-    throw new StowageError("request_invalid", {
-      field: "stream_options",
-      reason: "it needs stream to be true",
-    });
-  }
-}
-
-/** Templates know the role `system`; `developer` is OpenAI's newer name of it. */
-function inputOf({ messages }: ChatRequest): Input {
-  const plain = messages.map(({ role, content }) => ({
-    role: role === "developer" ? "system" : role,
-    content: typeof content === "string" ? content : content.map(({ text }) => text).join(""),
+  const input = { input: { messages: plainMessages(body.messages) }, field: "messages" };
+  const choices = choicesOf([input], body, {
+    maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
+    logprobs: body.logprobs ? (body.top_logprobs ?? 0) : undefined,
+  });
+  const head = headOf(call, "chatcmpl", body.stream ? "chat.completion.chunk" : "chat.completion");
+  return answer(call, "chat", choices, async () => ({
+    head,
+    chunks: (withUsage) => formatOf(head, withUsage),
+    choice: ({ text, tokens, finish }, index) => ({
+      index,
+      message: { role: "assistant", content: text, refusal: null },
+      logprobs: body.logprobs ? { content: tokens.map(logprobOf), refusal: null } : null,
+      finish_reason: reasonOf(finish),
+    }),
   }));
-  return { input: { messages: plain }, field: "messages" };
-}
-
-function headOf({ context, body, id }: Call<ChatRequest>, object: string) {
-  return {
-    id: `chatcmpl-${id}`,
-    object,
-    created: Math.floor(Date.now() / 1000),
-    model: body.model,
-    system_fingerprint: `stowage-${context.version}`,
-  };
 }
 
 /** A chunk a token: what all of them share is put into words once. */

@@ -1,17 +1,9 @@
 import { StowageError } from "../../errors.ts";
+import type { LiveRequest } from "../../gateway/live-request.ts";
 import { about } from "../about-field.ts";
+import { answer, headOf } from "../answer.ts";
 import { type Call, endpoint } from "../endpoint.ts";
-import { EventStream } from "../event-stream.ts";
-import {
-  type ChunkFormat,
-  choicesOf,
-  collectChoices,
-  type Input,
-  keepAliveSeconds,
-  reasonOf,
-  streamChoices,
-  type TokenOutput,
-} from "../generation.ts";
+import { type ChunkFormat, choicesOf, type Input, reasonOf, type TokenOutput } from "../generation.ts";
 import {
   type CompletionLogprobs,
   type CompletionRequest,
@@ -33,65 +25,35 @@ export const completions = endpoint({
 });
 
 async function handle(call: Call<CompletionRequest>): Promise<unknown> {
-  const { context, body, id, reply, signal } = call;
+  const { body } = call;
   checkTogether(body);
   const inputs = inputsOf(body.prompt);
-  const keepAlive = keepAliveSeconds(body.keep_alive);
   const choices = choicesOf(inputs, body, {
     maxTokens: body.max_tokens ?? undefined,
     logprobs: body.logprobs ?? undefined,
   });
-  const live = await context.gateway.open(
-    {
-      id,
-      model: body.model,
-      endpoint: "completions",
-      stream: body.stream === true,
-      sequences: choices.length,
-      ...(keepAlive !== undefined && { keepAliveSeconds: keepAlive }),
-    },
-    signal,
-  );
-  try {
-    const echoes = body.echo ? await echoesOf(call, inputs) : inputs.map(() => "");
+  const head = headOf(call, "cmpl", "text_completion");
+  return answer(call, "completions", choices, async (live) => {
+    const echoes = body.echo ? await echoesOf(live, inputs) : inputs.map(() => "");
     const echoOf = (choice: number) => echoes[Math.floor((choice * inputs.length) / choices.length)]!;
-    const head = headOf(call);
-    if (body.stream) {
-      const withUsage = body.stream_options?.include_usage === true;
-      return await streamChoices(
-        live,
-        choices,
-        new EventStream(reply, live),
-        formatOf(head, echoOf, withUsage),
-      );
-    }
-    const { results, usage } = await collectChoices(live, choices);
     return {
-      ...head,
-      choices: results.map(({ text, tokens, finish }, index) => ({
+      head,
+      chunks: (withUsage) => formatOf(head, echoOf, withUsage),
+      choice: ({ text, tokens, finish }, index) => ({
         index,
         text: echoOf(index) + text,
         logprobs: typeof body.logprobs === "number" ? logprobsOf(tokens, 0) : null,
         finish_reason: reasonOf(finish),
-      })),
-      usage,
+      }),
     };
-  } finally {
-    live.close();
-  }
+  });
 }
 
-function checkTogether({ echo, logprobs, stream, stream_options, prompt, n }: CompletionRequest): void {
+function checkTogether({ echo, logprobs, prompt, n }: CompletionRequest): void {
   if (echo && typeof logprobs === "number") {
     throw new StowageError("request_invalid", {
       field: "echo",
       reason: "it does not go together with logprobs",
-    });
-  }
-  if (stream_options && !stream) {
-    throw new StowageError("request_invalid", {
-      field: "stream_options",
-      reason: "it needs stream to be true",
     });
   }
   const prompts = inputsOf(prompt).length;
@@ -117,27 +79,13 @@ function isTokens(prompt: unknown[]): prompt is number[] {
 }
 
 /** Prompts as text. */
-async function echoesOf(
-  { context, body }: Call<CompletionRequest>,
-  inputs: readonly Input[],
-): Promise<string[]> {
-  const engine = context.gateway.model(body.model).engine!;
+async function echoesOf(live: LiveRequest, inputs: readonly Input[]): Promise<string[]> {
   return Promise.all(
     inputs.map(async ({ input, field }) => {
       if ("text" in input) return input.text;
-      return "tokens" in input ? about(field, engine.detokenize(input.tokens)) : "";
+      return "tokens" in input ? about(field, live.detokenize(input.tokens)) : "";
     }),
   );
-}
-
-function headOf({ context, body, id }: Call<CompletionRequest>) {
-  return {
-    id: `cmpl-${id}`,
-    object: "text_completion",
-    created: Math.floor(Date.now() / 1000),
-    model: body.model,
-    system_fingerprint: `stowage-${context.version}`,
-  };
 }
 
 function formatOf(head: object, echoOf: (choice: number) => string, withUsage: boolean): ChunkFormat {

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { StowageError } from "../../errors.ts";
 import type { EngineProcess } from "../../gateway/engine-process.ts";
 import { about } from "../about-field.ts";
+import { plainMessages } from "../chat-messages.ts";
 import { type Call, endpoint } from "../endpoint.ts";
 import type { Input } from "../generation.ts";
 import { chatRequest } from "../schemas/chat.ts";
@@ -59,20 +60,11 @@ function inputOf({ prompt, messages }: z.infer<typeof tokenizeRequest>): Input {
     });
   }
   if (prompt !== undefined) return { input: { text: prompt }, field: "prompt" };
-  if (messages !== undefined) return { input: { messages: messages.map(plain) }, field: "messages" };
+  if (messages !== undefined) return { input: { messages: plainMessages(messages) }, field: "messages" };
   throw new StowageError("request_invalid", {
     field: "prompt",
     reason: "it is missing; give either prompt or messages",
   });
-}
-
-type Message = z.infer<typeof chatRequest>["messages"][number];
-
-function plain({ role, content }: Message): { role: string; content: string } {
-  return {
-    role: role === "developer" ? "system" : role,
-    content: typeof content === "string" ? content : content.map(({ text }) => text).join(""),
-  };
 }
 
 /** Holds the model for as long as the work takes; it is loaded first if need be. */
