@@ -49,6 +49,15 @@ describe("several models", { skip: withoutSample }, () => {
     assert.deepEqual(states(await server.status()), { a: "unloaded", b: "ready", c: "ready" });
   });
 
+  test("at the start, models are loaded as far as memory goes, and none at another's cost", async () => {
+    await start([offered("a", { preload: true }), offered("b", { preload: true })], 1.5);
+    assert.deepEqual(states(await server.status()), { a: "ready", b: "unloaded" });
+    assert.equal((await server.get("/health")).status, 200);
+    await ask("b");
+    assert.deepEqual(states(await server.status()), { a: "unloaded", b: "ready" });
+    assert.equal((await server.get("/health")).status, 200);
+  });
+
   test("one in use is never unloaded: the other is told to come again, and then gets in", async () => {
     await start([offered("a"), offered("b")], 1.5);
     const abort = new AbortController();

@@ -33,6 +33,7 @@ export class Gateway {
   readonly #live = new Set<LiveRequest>();
   readonly #sequences = new Map<string, number>();
   readonly #shares = new ThreadShares();
+  #preloading = true;
   #draining = false;
   #whenIdle: (() => void) | undefined;
 
@@ -57,11 +58,15 @@ export class Gateway {
     return this.#live;
   }
 
-  /** Loads the models that are to be there from the start, one after the other; one that fails says so in `health`. */
+  /**
+   * Loads the models that are to be there from the start, one after the other, as far as memory goes; one that fails says so in
+   * `health`.
+   */
   async preload(): Promise<void> {
     for (const model of this.#models.values()) {
       if (model.offered.preload && !this.#draining) await model.preload().catch(() => {});
     }
+    this.#preloading = false;
   }
 
   /** @throws StowageError model_not_found */
@@ -80,22 +85,14 @@ export class Gateway {
    */
   async open(request: OpenRequest, signal: AbortSignal): Promise<LiveRequest> {
     const model = this.#admit(request);
-    const live = new LiveRequest({
-      ...request,
-      telemetry: this.telemetry,
-      onClose: () => this.#closed(live, request.sequences),
-    });
+    const live = new LiveRequest({ ...request, telemetry: this.telemetry });
+    live.whenClosed(() => this.#closed(live, request.sequences));
     this.#live.add(live);
     this.#count(request.model, request.sequences);
     try {
       const engine = await this.#acquired(model, request.keepAliveSeconds, live, signal);
       live.attach(engine);
-      const { onRelease } = live;
-      const endShare = this.#shares.begin(engine);
-      live.onRelease = () => {
-        endShare();
-        onRelease();
-      };
+      live.whenClosed(this.#shares.begin(engine));
       // A client that goes away takes its request with it, whatever that is at.
       signal.addEventListener("abort", () => live.close(), { once: true });
       if (signal.aborted) throw new StowageError("request_cancelled", {});
@@ -107,14 +104,13 @@ export class Gateway {
     }
   }
 
-  /** `loading`: not everything that is to be there from the start is; `degraded`: a model that should be there is not. */
+  /** `loading`: what is to be there from the start is not all looked after yet; `degraded`: a model that was or should be there is not. */
   health(): Health {
     if (this.#draining) return "draining";
-    const wanted = this.models.filter(({ offered, state }) => offered.preload || state === "restarting");
-    // One that was unloaded since, for others' sake or because nobody used it, is as it should be.
-    if (wanted.some(({ state, problem }) => state === "failed" || state === "restarting" || problem))
-      return "degraded";
-    return wanted.some(({ state }) => state === "loading") || !this.#preloaded(wanted) ? "loading" : "ready";
+    const isMissed = ({ problem, offered, everReady }: ServedModel) =>
+      problem !== undefined && (offered.preload || everReady);
+    if (this.models.some(isMissed)) return "degraded";
+    return this.#preloading ? "loading" : "ready";
   }
 
   /** Refuses new requests, waits until those that run have ended, ends what is left after `timeoutMs`, and all engines. */
@@ -130,10 +126,6 @@ export class Gateway {
     clearTimeout(timer);
     for (const live of this.#live) live.fail(new StowageError("server_stopping", {}));
     await Promise.all(this.models.map((model) => model.close()));
-  }
-
-  #preloaded(wanted: readonly ServedModel[]): boolean {
-    return wanted.every(({ everReady }) => everReady);
   }
 
   #admit({ model: name, sequences }: OpenRequest): ServedModel {
@@ -168,12 +160,12 @@ export class Gateway {
     const cancelled = new StowageError("request_cancelled", {});
     if (signal.aborted) throw cancelled;
     const acquiring = model.acquire();
-    live.onRelease = () => {
+    live.whenClosed(() => {
       acquiring.then(
         () => model.release(keepAliveSeconds),
         () => {},
       );
-    };
+    });
     let onAbort = () => {};
     const aborted = new Promise<never>((_, reject) => {
       onAbort = () => reject(cancelled);

@@ -38,13 +38,11 @@ export class LiveRequest {
   readonly startedAt = Date.now();
   promptTokens: number | null = null;
   generatedTokens = 0;
-  /** Lets its model go. */
-  onRelease: () => void = () => {};
   readonly #abort = new AbortController();
   readonly #choices = new Set<Choice>();
   readonly #telemetry: Telemetry;
   readonly #ended: (outcome: Outcome) => void;
-  readonly #onClose: () => void;
+  readonly #whenClosed: (() => void)[] = [];
   #engine: EngineProcess | undefined;
   #phase: Phase = "loading";
   #paused = false;
@@ -57,7 +55,6 @@ export class LiveRequest {
     endpoint: string;
     stream: boolean;
     telemetry: Telemetry;
-    onClose: () => void;
   }) {
     this.id = parts.id;
     this.model = parts.model;
@@ -65,7 +62,6 @@ export class LiveRequest {
     this.stream = parts.stream;
     this.#telemetry = parts.telemetry;
     this.#ended = parts.telemetry.begin(parts.model);
-    this.#onClose = parts.onClose;
   }
 
   get phase(): Phase {
@@ -74,6 +70,12 @@ export class LiveRequest {
 
   get paused(): boolean {
     return this.#paused;
+  }
+
+  /** What is to be done when it is closed; at once, where that has happened. */
+  whenClosed(action: () => void): void {
+    if (this.#closed) action();
+    else this.#whenClosed.push(action);
   }
 
   /** Its model is loaded. */
@@ -140,8 +142,7 @@ export class LiveRequest {
     this.#abort.abort();
     for (const { handle } of this.#choices) handle?.cancel();
     this.#ended(this.#outcome);
-    this.onRelease();
-    this.#onClose();
+    for (const action of this.#whenClosed.splice(0)) action();
   }
 
   #listenFor(choice: Choice): GenerationListener {

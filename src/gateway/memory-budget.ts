@@ -32,10 +32,11 @@ export class MemoryBudget {
 
   /**
    * Reserves memory, unloading idle holders as far as needed, never one in use.
+   * @param options.atCost whether others may be unloaded for it
    * @throws StowageError model_too_large, model_room
    */
-  reserve(holder: MemoryHolder, bytes: number): Promise<void> {
-    const reserved = this.#last.then(() => this.#reserveAlone(holder, bytes));
+  reserve(holder: MemoryHolder, bytes: number, options = { atCost: true }): Promise<void> {
+    const reserved = this.#last.then(() => this.#reserveAlone(holder, bytes, options.atCost));
     this.#last = reserved.catch(() => {});
     return reserved;
   }
@@ -44,7 +45,7 @@ export class MemoryBudget {
     this.#held.delete(holder);
   }
 
-  async #reserveAlone(holder: MemoryHolder, bytes: number): Promise<void> {
+  async #reserveAlone(holder: MemoryHolder, bytes: number, atCost: boolean): Promise<void> {
     if (bytes > this.bytes) {
       throw new StowageError("model_too_large", {
         model: holder.name,
@@ -53,7 +54,7 @@ export class MemoryBudget {
       });
     }
     while (this.held + bytes > this.bytes) {
-      const idle = [...this.#held.keys()].filter((other) => other.idle);
+      const idle = [...this.#held.keys()].filter((other) => other.idle && atCost);
       if (idle.length === 0) throw this.#noRoom(holder, bytes);
       await idle.reduce((a, b) => (b.lastUsed < a.lastUsed ? b : a)).unload();
     }

@@ -119,11 +119,11 @@ export class ServedModel implements MemoryHolder {
   }
 
   /**
-   * Loads it without a request.
+   * Loads it without a request, and not at the cost of a model that is loaded already.
    * @throws StowageError as `acquire`
    */
   async preload(): Promise<void> {
-    await this.#ready();
+    await this.#ready({ atCost: false });
   }
 
   /** Gives its memory back; it loads again at the next request. Those that use it fail, so ask for `idle` first. */
@@ -145,32 +145,32 @@ export class ServedModel implements MemoryHolder {
     await this.unload();
   }
 
-  async #ready(): Promise<Loaded> {
+  async #ready(room = { atCost: true }): Promise<Loaded> {
     if (this.#loaded) return this.#loaded;
     if (this.#loading) return this.#loading;
     if (this.#state === "restarting") throw this.#restartingError();
     if (this.#state === "failed" && Date.now() < this.#retryAt) throw this.problem!;
-    return this.#load();
+    return this.#load(room);
   }
 
-  #load(): Promise<Loaded> {
+  #load(room = { atCost: true }): Promise<Loaded> {
     if (this.#closed) return Promise.reject(new StowageError("server_stopping", {}));
     this.#state = "loading";
     this.#events.changed(this);
-    this.#loading = this.#loadNow().finally(() => {
+    this.#loading = this.#loadNow(room).finally(() => {
       this.#loading = undefined;
     });
     return this.#loading;
   }
 
-  async #loadNow(): Promise<Loaded> {
+  async #loadNow(room: { atCost: boolean }): Promise<Loaded> {
     let engine: EngineProcess | undefined;
     try {
       await this.#ending;
       const file = await identityOf(this.offered.path);
       engine = await EngineProcess.start(this.name, this.#engineScript);
       const info = await engine.load(this.offered.path, this.offered, {
-        planned: (bytes) => this.#budget.reserve(this, bytes),
+        planned: (bytes) => this.#budget.reserve(this, bytes, room),
       });
       if (this.#closed) throw new StowageError("server_stopping", {});
       const loaded = { engine, info, file, since: Date.now() };
@@ -194,10 +194,16 @@ export class ServedModel implements MemoryHolder {
       error instanceof StowageError
         ? error
         : new StowageError("engine_start", { model: this.name, reason: String(error) });
+    if (problem.code === "model_room") {
+      // Others have the memory now: that is no fault, and the next request asks again.
+      this.problem = undefined;
+      this.#state = "unloaded";
+      this.#events.changed(this, problem.message);
+      return problem;
+    }
     this.problem = problem;
     // A process that ended may live next time; what it said itself about the file it will say again.
     if (problem.code === "engine_start" && !this.#closed) this.#restartLater(problem.message);
-    else if (problem.code === "model_room") this.#state = "unloaded";
     else {
       this.#state = "failed";
       this.#retryAt = Date.now() + this.#nextPause();
