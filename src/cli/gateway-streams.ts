@@ -1,6 +1,7 @@
 /** The streams that `bench gateway` opens. */
 import { type ClientRequest, request as httpRequest } from "node:http";
 import { StowageError } from "../errors.ts";
+import { hasSmallBuffers } from "../workload/small-buffers.ts";
 import { openStream, type streamAgent } from "../workload/stream-client.ts";
 
 export interface StreamPlan {
@@ -42,6 +43,9 @@ function bodyOf(model: string, tokens: number) {
   return { model, max_tokens: tokens, ignore_eos: true, seed: 1 };
 }
 
+/** Choices of an answer that is longer than what the system takes for a reader, by the size of its buffers. */
+const stalledChoices = hasSmallBuffers ? 1 : 16;
+
 /** Opens streams of long answers that nobody reads. @returns what ends them */
 export function stallStreams({ url, model, streams, tokens }: StreamPlan): () => void {
   const requests: ClientRequest[] = [];
@@ -52,6 +56,7 @@ export function stallStreams({ url, model, streams, tokens }: StreamPlan): () =>
       stream: true,
       logprobs: true,
       top_logprobs: 20,
+      n: stalledChoices,
     });
     const request = httpRequest(new URL("/v1/chat/completions", url), {
       method: "POST",

@@ -5,6 +5,9 @@ import { fileURLToPath } from "node:url";
 import { StowageError } from "../errors.ts";
 import { type Status, statusSchema } from "../server/schemas/status.ts";
 
+/** Filling the buffers of many readers takes a while where the system gives each some 4 MB. */
+const patienceMs = 9 * 60_000;
+
 /** A server in a process of its own, started by the command that users start, for benchmarks. */
 export class ServerSide {
   readonly url: string;
@@ -40,13 +43,17 @@ export class ServerSide {
     return statusSchema.parse(await (await fetch(`${this.url}/api/status`)).json());
   }
 
-  /** Waits until the server is as wanted. */
+  /**
+   * Waits until the server is as wanted.
+   * @throws StowageError side_failed when that takes too long
+   */
   async until(wanted: (status: Status) => boolean): Promise<Status> {
-    for (;;) {
+    for (const started = Date.now(); Date.now() - started < patienceMs; await pause(50)) {
       const status = await this.status();
       if (wanted(status)) return status;
-      await pause(50);
     }
+    const reason = `the server did not come to the state that is measured within ${patienceMs / 60_000} minutes`;
+    throw new StowageError("side_failed", { task: "serve", reason });
   }
 
   async stop(): Promise<void> {
