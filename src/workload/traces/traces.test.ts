@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
 import { StowageError } from "../../errors.ts";
 import { type ReadOptions, readTrace } from "./read.ts";
 import { shapeTrace } from "./shape.ts";
@@ -142,13 +143,16 @@ describe("shapeTrace", () => {
 });
 
 describe("published traces", () => {
-  const shared = process.env.STOWAGE_TRACES ?? "";
+  const shared =
+    process.env.STOWAGE_TRACES ?? fileURLToPath(new URL("../../../../shared/data", import.meta.url));
   for (const [file, count] of [
     ["azure-code-2023.csv", 8819],
     ["mooncake-conversation.jsonl", 12031],
   ] as const) {
     const path = join(shared, file);
-    const skip = shared === "" || !existsSync(path) ? `STOWAGE_TRACES names no folder with ${file}` : false;
+    const skip = existsSync(path)
+      ? false
+      : `there is no ${file} in ${shared}; STOWAGE_TRACES names another folder`;
     it(`reads every request of ${file}`, { skip }, async () => {
       const { requests, dropped } = await readTrace(path);
       assert.equal(requests.length + dropped, count);
