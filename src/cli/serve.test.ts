@@ -98,6 +98,7 @@ describe("stowage serve", { skip: withoutSample }, () => {
       max_tokens: 400,
       stream: true,
       temperature: 0,
+      ignore_eos: true,
     };
     const headers = { "content-type": "application/json" };
     const asked = await fetch(`${url}/v1/completions`, {

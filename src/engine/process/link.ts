@@ -1,4 +1,5 @@
 import type { Duplex } from "node:stream";
+import { StringDecoder } from "node:string_decoder";
 import type { z } from "zod";
 import { StowageError } from "../../errors.ts";
 
@@ -29,8 +30,9 @@ export class Link<In, Out> {
     this.#stream = stream;
     this.#schema = schema;
     this.#listener = listener;
-    stream.setEncoding("utf8");
-    stream.on("data", (text: string) => this.#read(text));
+    // Not `setEncoding`: with it, some streams stop at a piece that ends no character.
+    const decoder = new StringDecoder("utf8");
+    stream.on("data", (bytes: Buffer) => this.#read(decoder.write(bytes)));
     // What an error means is told by the close that follows it.
     stream.on("error", () => {});
     stream.once("end", () => stream.destroy());
