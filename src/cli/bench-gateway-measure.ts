@@ -2,7 +2,7 @@ import { type LoadedModel, loadEngine } from "../engine/load.ts";
 import { machineInfo } from "../workload/machine.ts";
 import { type Cell, check, type Report } from "../workload/report.ts";
 import { hasSmallBuffers } from "../workload/small-buffers.ts";
-import { median } from "../workload/statistics.ts";
+import { median, summarise } from "../workload/statistics.ts";
 import { streamAgent } from "../workload/stream-client.ts";
 import { gapsOfStreams, openTogether, promptOf, stallStreams } from "./gateway-streams.ts";
 import type { Measured } from "./report-action.ts";
@@ -127,7 +127,7 @@ async function measureStalled(
 ): Promise<number> {
   const agent = streamAgent(new URL(server.url));
   const plan = { url: server.url, model, agent, streams: stalled.live, tokens: stalled.tokens };
-  const live = async () => percentile(await gapsOfStreams(plan), 0.99);
+  const live = async () => summarise(await gapsOfStreams(plan)).p99;
   const alone: number[] = [];
   const beside: number[] = [];
   try {
@@ -177,10 +177,4 @@ async function measureOpen({ note }: GatewayBench, server: ServerSide, results: 
     seconds,
   });
   return open;
-}
-
-/** By the nearest rank. */
-function percentile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.ceil(share * sorted.length) - 1]!;
 }

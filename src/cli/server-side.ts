@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { StowageError } from "../errors.ts";
-import { type Status, statusSchema } from "../server/schemas/status.ts";
+import type { Status } from "../server/schemas/status.ts";
+import { ServerClient } from "./server-client.ts";
 
 /** Filling the buffers of many readers takes a while where the system gives each some 4 MB. */
 const patienceMs = 9 * 60_000;
@@ -30,7 +32,7 @@ export class ServerSide {
     });
     ended.catch(() => {});
     const server = new ServerSide(await Promise.race([addressOf(child), ended]), child);
-    while ((await fetch(`${server.url}/health`)).status !== 200) await pause(50);
+    while ((await fetch(`${server.url}/health`)).status !== 200) await setTimeout(50);
     return server;
   }
 
@@ -39,17 +41,14 @@ export class ServerSide {
     this.#child = child;
   }
 
-  async status(): Promise<Status> {
-    return statusSchema.parse(await (await fetch(`${this.url}/api/status`)).json());
-  }
-
   /**
    * Waits until the server is as wanted.
    * @throws StowageError side_failed when that takes too long
    */
   async until(wanted: (status: Status) => boolean): Promise<Status> {
-    for (const started = Date.now(); Date.now() - started < patienceMs; await pause(50)) {
-      const status = await this.status();
+    const client = new ServerClient(this.url, undefined);
+    for (const started = Date.now(); Date.now() - started < patienceMs; await setTimeout(50)) {
+      const status = await client.status();
       if (wanted(status)) return status;
     }
     const reason = `the server did not come to the state that is measured within ${patienceMs / 60_000} minutes`;
@@ -73,8 +72,4 @@ async function addressOf(child: ChildProcess): Promise<string> {
     }
   }
   throw new StowageError("side_failed", { task: "serve", reason: "it printed no address" });
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

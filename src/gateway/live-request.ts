@@ -1,25 +1,11 @@
-import type { ModelInput, WireLogprob, WireSampling } from "../engine/process/messages.ts";
 import type { StowageError } from "../errors.ts";
-import type { EngineProcess, Finish, GenerationHandle, GenerationListener } from "./engine-process.ts";
+import type { EngineProcess, GenerateCall, GenerationHandle, GenerationListener } from "./engine-process.ts";
 import type { Outcome, SequenceClock, Telemetry } from "./telemetry.ts";
 
 export type Phase = "loading" | "queued" | "prefill" | "decode" | "stalled";
 
-/** Hears what one choice of a request says; `finished` or `failed` comes last, once. */
-export interface ChoiceListener {
-  /** It is in the queue: from here on errors are `failed`. */
-  accepted(promptTokens: number): void;
-  token(text: string, chosen: WireLogprob | undefined, top: readonly WireLogprob[] | undefined): void;
-  finished(finish: Finish): void;
-  failed(error: StowageError): void;
-}
-
-export interface ChoiceRequest {
-  readonly input: ModelInput;
-  readonly maxTokens?: number;
-  readonly ignoreEnd?: boolean;
-  readonly sampling: WireSampling;
-}
+/** Hears what one choice of a request says; that it left the queue is the request's own business. */
+export type ChoiceListener = Omit<GenerationListener, "started">;
 
 /** A choice that has not ended. */
 interface Choice {
@@ -68,10 +54,6 @@ export class LiveRequest {
     return this.#paused ? "stalled" : this.#phase;
   }
 
-  get paused(): boolean {
-    return this.#paused;
-  }
-
   /** What is to be done when it is closed; at once, where that has happened. */
   whenClosed(action: () => void): void {
     if (this.#closed) action();
@@ -88,7 +70,7 @@ export class LiveRequest {
    * Queues one choice; resolves when the engine has taken it, and `listener` hears how it goes.
    * @throws StowageError as `EngineProcess.generate`; request_cancelled after `close`
    */
-  async generate(request: ChoiceRequest, listener: ChoiceListener): Promise<void> {
+  async generate(request: GenerateCall, listener: ChoiceListener): Promise<void> {
     const clock = this.#telemetry.follow(this.model);
     const choice: Choice = { handle: undefined, clock, listener };
     this.#choices.add(choice);

@@ -4,7 +4,7 @@ import type { LiveRequest } from "../gateway/live-request.ts";
 import { httpErrorOf } from "./http-errors.ts";
 
 /** Of one reader, so many bytes wait in this process before its request is put aside; what the system buffers comes on top. */
-export const bufferBytes = 64 * 1024;
+const bufferBytes = 64 * 1024;
 /** A reader that took nothing for so long is gone, ms. */
 const stalledMs = 10 * 60_000;
 /** Proxies cut what is silent: while a request is in the queue it says that it lives, ms. */

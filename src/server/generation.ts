@@ -1,6 +1,6 @@
 import type { ModelInput, WireLogprob, WireSampling } from "../engine/process/messages.ts";
-import type { Finish } from "../gateway/engine-process.ts";
-import type { ChoiceRequest, LiveRequest } from "../gateway/live-request.ts";
+import type { Finish, GenerateCall } from "../gateway/engine-process.ts";
+import type { LiveRequest } from "../gateway/live-request.ts";
 import { about } from "./about-field.ts";
 import type { EventStream } from "./event-stream.ts";
 import type { Usage } from "./schemas/common.ts";
@@ -29,7 +29,7 @@ export interface Input {
 }
 
 /** A choice to generate, and the field that its input came in. */
-export interface Choice extends ChoiceRequest {
+export interface Choice extends GenerateCall {
   readonly field: string;
 }
 

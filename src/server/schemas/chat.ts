@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { count, finishReason, generationFields, unsupported, usageSchema } from "./common.ts";
+import { answerFields, count, finishReason, generationFields, unsupported, usageSchema } from "./common.ts";
 
 const textPart = z.object({ type: z.literal("text"), text: z.string() });
 const content = z.union([z.string(), z.array(textPart).min(1).max(1024)]);
@@ -47,11 +47,8 @@ export type ChatLogprob = z.infer<typeof chatLogprob>;
 const logprobs = z.object({ content: z.array(chatLogprob), refusal: z.null() }).nullable();
 
 export const chatResponse = z.object({
-  id: z.string(),
+  ...answerFields,
   object: z.literal("chat.completion"),
-  created: count,
-  model: z.string(),
-  system_fingerprint: z.string(),
   choices: z.array(
     z.object({
       index: count,
@@ -64,11 +61,8 @@ export const chatResponse = z.object({
 });
 
 export const chatChunk = z.object({
-  id: z.string(),
+  ...answerFields,
   object: z.literal("chat.completion.chunk"),
-  created: count,
-  model: z.string(),
-  system_fingerprint: z.string(),
   choices: z.array(
     z.object({
       index: count,

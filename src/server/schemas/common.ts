@@ -35,6 +35,14 @@ export const usageSchema = z.object({
 
 export type Usage = z.infer<typeof usageSchema>;
 
+/** What every answer to a generation, and each of its chunks, begins with, beside its kind. */
+export const answerFields = {
+  id: z.string(),
+  created: count,
+  model: z.string(),
+  system_fingerprint: z.string(),
+};
+
 export const finishReason = z.enum(["stop", "length"]);
 
 /** Fields whose meaning is lost where they are ignored: they may be there, but not ask for anything. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { count, finishReason, generationFields, unsupported, usageSchema } from "./common.ts";
+import { answerFields, count, finishReason, generationFields, unsupported, usageSchema } from "./common.ts";
 
 const tokens = z.array(z.int().min(0)).min(1).max(1_048_576);
 
@@ -29,13 +29,7 @@ const logprobs = z
 
 export type CompletionLogprobs = NonNullable<z.infer<typeof logprobs>>;
 
-const fields = {
-  id: z.string(),
-  object: z.literal("text_completion"),
-  created: count,
-  model: z.string(),
-  system_fingerprint: z.string(),
-};
+const fields = { ...answerFields, object: z.literal("text_completion") };
 
 export const completionResponse = z.object({
   ...fields,
