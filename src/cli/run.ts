@@ -4,20 +4,14 @@ import { text } from "node:stream/consumers";
 import type { Command } from "commander";
 import { type GenerateOptions, loadModel, type Model } from "../engine/model.ts";
 import { StowageError } from "../errors.ts";
-import {
-  type EvictionName,
-  evictionNames,
-  type PrefetchName,
-  prefetchNames,
-} from "../experts/policies/policies.ts";
 import { formatBytes } from "../workload/format.ts";
 import { type AnswerStyle, answer } from "./answer.ts";
-import { collect, parseBytes, parseExpertMemory, parseNumber } from "./arguments.ts";
+import { collect, parseNumber } from "./arguments.ts";
 import { chat } from "./chat.ts";
 import { Interrupts } from "./interrupts.ts";
-import { Progress } from "./progress.ts";
+import { addLoadFlags, type LoadFlags, loadOptionsOf, loadShown } from "./load-flags.ts";
 
-interface Flags {
+interface Flags extends LoadFlags {
   readonly maxTokens?: number;
   readonly temperature?: number;
   readonly topK?: number;
@@ -28,13 +22,6 @@ interface Flags {
   readonly stop?: string[];
   readonly system?: string;
   readonly raw?: true;
-  readonly context?: number;
-  readonly threads?: number;
-  readonly memory?: number;
-  readonly expertMemory?: number | string;
-  readonly expertPolicy?: EvictionName;
-  readonly expertPrefetch?: PrefetchName;
-  readonly unprepared?: true;
   readonly json?: true;
   readonly stats?: true;
 }
@@ -55,36 +42,8 @@ export function register(command: Command): void {
     .option("--repeat-penalty <x>", "make recent tokens less likely; 1 is off (default: 1)", parseNumber)
     .option("--seed <n>", "makes the draws repeatable (default: random)", parseNumber)
     .option("--stop <text>", "end before this text; may be given several times", collect)
-    .option("--raw", "go on from the prompt as it is, without the model's chat template")
-    .option(
-      "--context <tokens>",
-      "longest prompt and answer together (default: the model's, at most 4096)",
-      parseNumber,
-    )
-    .option("--threads <n>", "compute threads (default: the processors of this machine)", parseNumber)
-    .option("--memory <size>", "most memory to take, such as 2GiB (default: no limit)", parseBytes)
-    .option(
-      "--expert-memory <size>",
-      "most memory for the experts, such as 3GiB, or a share of them such as 50% (default: all stay in memory)",
-      parseExpertMemory,
-    )
-    .addOption(
-      command
-        .createOption(
-          "--expert-policy <name>",
-          "which expert leaves when another needs its place (default: lru)",
-        )
-        .choices(evictionNames),
-    )
-    .addOption(
-      command
-        .createOption("--expert-prefetch <name>", "which experts are read ahead (default: next-gate)")
-        .choices(prefetchNames),
-    )
-    .option(
-      "--unprepared",
-      "read experts from the model's own file: slower, and nothing is written beside it",
-    )
+    .option("--raw", "go on from the prompt as it is, without the model's chat template");
+  addLoadFlags(command, "longest prompt and answer together (default: the model's, at most 4096)")
     .option("--json", "print each token, and the end, as a line of JSON")
     .option("--stats", "print speeds on stderr")
     .addOption(command.createOption("--system <text>", "instruction that a chat opens with").conflicts("raw"))
@@ -96,7 +55,7 @@ async function run(path: string, prompt: string | undefined, flags: Flags): Prom
   const interrupts = new Interrupts(() => abort.abort());
   try {
     const mode = await modeOf(prompt, flags);
-    const model = await load(path, flags, abort.signal);
+    const model = await loadShown(path, { ...loadOptionsOf(flags), signal: abort.signal }, loadModel);
     try {
       if (mode.kind === "once") await once(model, mode.prompt, flags, abort.signal);
       else await converse(model, path, flags, interrupts);
@@ -123,26 +82,6 @@ async function modeOf(prompt: string | undefined, { json }: Flags): Promise<Mode
   const piped = (await text(process.stdin)).replace(/\r?\n$/, "");
   if (piped === "") throw new StowageError("prompt_missing", { reason: "stdin is empty" });
   return { kind: "once", prompt: piped };
-}
-
-async function load(path: string, flags: Flags, signal: AbortSignal): Promise<Model> {
-  const { expertMemory, expertPolicy, expertPrefetch } = flags;
-  let progress: Progress | undefined;
-  return loadModel(path, {
-    signal,
-    onPrepare: (written, total) => {
-      progress ??= new Progress({ label: `Preparing ${path}, once`, total, unit: "bytes" });
-      progress.update(written);
-    },
-    onHint: (hint) => process.stderr.write(`hint: ${hint.message}\n  ${hint.next}\n`),
-    ...(flags.unprepared && { prepare: "never" }),
-    ...(expertMemory === undefined ? {} : { expertMemory }),
-    ...(expertPolicy === undefined ? {} : { expertPolicy }),
-    ...(expertPrefetch === undefined ? {} : { expertPrefetch }),
-    ...(flags.context === undefined ? {} : { contextTokens: flags.context }),
-    ...(flags.threads === undefined ? {} : { threads: flags.threads }),
-    ...(flags.memory === undefined ? {} : { memory: flags.memory }),
-  }).finally(() => progress?.finish());
 }
 
 async function once(model: Model, prompt: string, flags: Flags, signal: AbortSignal): Promise<void> {

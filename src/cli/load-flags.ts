@@ -1,0 +1,85 @@
+import type { Command } from "commander";
+import type { LoadOptions } from "../engine/load.ts";
+import {
+  type EvictionName,
+  evictionNames,
+  type PrefetchName,
+  prefetchNames,
+} from "../experts/policies/policies.ts";
+import { parseBytes, parseExpertMemory, parseNumber } from "./arguments.ts";
+import { Progress } from "./progress.ts";
+
+/** How a command that computes with a model has it loaded. */
+export interface LoadFlags {
+  readonly context?: number;
+  readonly threads?: number;
+  readonly memory?: number;
+  readonly expertMemory?: number | string;
+  readonly expertPolicy?: EvictionName;
+  readonly expertPrefetch?: PrefetchName;
+  readonly unprepared?: true;
+}
+
+/**
+ * Adds the flags of {@link LoadFlags}, the same for every command.
+ * @param context what the context is to this command, for its help
+ */
+export function addLoadFlags(command: Command, context: string): Command {
+  return command
+    .option("--context <tokens>", context, parseNumber)
+    .option("--threads <n>", "compute threads (default: the processors of this machine)", parseNumber)
+    .option("--memory <size>", "most memory to take, such as 2GiB (default: no limit)", parseBytes)
+    .option(
+      "--expert-memory <size>",
+      "most memory for the experts, such as 3GiB, or a share of them such as 50% (default: all stay in memory)",
+      parseExpertMemory,
+    )
+    .addOption(
+      command
+        .createOption(
+          "--expert-policy <name>",
+          "which expert leaves when another needs its place (default: lru)",
+        )
+        .choices(evictionNames),
+    )
+    .addOption(
+      command
+        .createOption("--expert-prefetch <name>", "which experts are read ahead (default: next-gate)")
+        .choices(prefetchNames),
+    )
+    .option(
+      "--unprepared",
+      "read experts from the model's own file: slower, and nothing is written beside it",
+    );
+}
+
+/** The flags that were given, as options of the engine. */
+export function loadOptionsOf(flags: LoadFlags): LoadOptions {
+  const { context, threads, memory, expertMemory, expertPolicy, expertPrefetch, unprepared } = flags;
+  return {
+    ...(context === undefined ? {} : { contextTokens: context }),
+    ...(threads === undefined ? {} : { threads }),
+    ...(memory === undefined ? {} : { memory }),
+    ...(expertMemory === undefined ? {} : { expertMemory }),
+    ...(expertPolicy === undefined ? {} : { expertPolicy }),
+    ...(expertPrefetch === undefined ? {} : { expertPrefetch }),
+    ...(unprepared && { prepare: "never" }),
+  };
+}
+
+/** Loads by `load`, and tells on stderr how far the preparing of experts is, and what would make them faster. */
+export async function loadShown<T>(
+  path: string,
+  options: LoadOptions,
+  load: (path: string, options: LoadOptions) => Promise<T>,
+): Promise<T> {
+  let progress: Progress | undefined;
+  return load(path, {
+    ...options,
+    onPrepare: (written, total) => {
+      progress ??= new Progress({ label: `Preparing ${path}, once`, total, unit: "bytes" });
+      progress.update(written);
+    },
+    onHint: (hint) => process.stderr.write(`hint: ${hint.message}\n  ${hint.next}\n`),
+  }).finally(() => progress?.finish());
+}
