@@ -1,5 +1,4 @@
 import { availableParallelism } from "node:os";
-import { StowageError } from "../errors.ts";
 import type { ExpertCache } from "../experts/cache.ts";
 import { Backend } from "../ggml/backend.ts";
 import { loadNative } from "../ggml/library.ts";
@@ -9,24 +8,16 @@ import { KvTensors } from "../kv/tensors.ts";
 import { kvShape } from "../model/attention-shape.ts";
 import { familyOf } from "../model/families.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
-import { planWeights } from "../model/layout.ts";
 import { ModelWeights } from "../model/weights.ts";
 import { FirstComeFirstServed } from "../scheduler/policies/fcfs.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { Engine } from "./engine.ts";
 import type { ExpertOptions } from "./expert-memory.ts";
-import { checkBudget, type MemoryPlan, planMemory } from "./memory-plan.ts";
+import { checkBudget, type MemoryPlan } from "./memory-plan.ts";
+import { planModel, type SizeOptions, whole } from "./plan.ts";
 
 /** How a model is loaded. Everything has a default that suits a laptop. */
-export interface LoadOptions extends ExpertOptions {
-  /** Longest sequence, prompt and output together, tokens. Default: what the model was trained for, at most 4096. */
-  readonly contextTokens?: number;
-  /** Most sequences that run side by side. Default 8. */
-  readonly maxSequences?: number;
-  /** Tokens that the KV cache holds for all sequences together. Default: two full contexts, at least 512 a sequence. */
-  readonly kvTokens?: number;
-  /** Most tokens of one step, prefill and decode together. Default 512. */
-  readonly stepTokens?: number;
+export interface LoadOptions extends SizeOptions, ExpertOptions {
   /** Compute threads. Default: the processors that this process may use. */
   readonly threads?: number;
   /** Bytes that weights, KV cache and working memory may take together. Default: no limit. */
@@ -47,13 +38,6 @@ export interface LoadedModel {
   readonly experts: ExpertCache | undefined;
   dispose(): Promise<void>;
 }
-
-const defaultContext = 4096;
-const defaultContexts = 2;
-/** Every sequence that may run should find at least so many KV cells. */
-const leastTokensASequence = 512;
-const defaultSequences = 8;
-const defaultStepTokens = 512;
 
 /**
  * Opens and checks a model file and readies it to answer. Weights are used from the mapped file at first; the engine
@@ -77,25 +61,8 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
   try {
     const threads = whole("threads", options.threads ?? availableParallelism(), 512);
     const backend = own(new Backend(loadNative(), { threads }));
-    // Nobody else pays for the code of expert budgets, in memory and in time to start.
-    const budget = options.expertMemory === undefined ? undefined : await import("./expert-memory.ts");
-    const { layout, slots } = budget
-      ? budget.planExperts(file, family, backend, options.expertMemory)
-      : { layout: planWeights(file, family, backend), slots: undefined };
+    const { layout, slots, limits, memory: plan } = await planModel(file, family, backend, options);
     const h = layout.hyperparameters;
-    const contextTokens = whole(
-      "contextTokens",
-      options.contextTokens ?? Math.min(h.contextTrained, defaultContext),
-      h.contextTrained,
-    );
-    const limits = {
-      contextTokens,
-      maxSequences: whole("maxSequences", options.maxSequences ?? defaultSequences, 1024),
-      stepTokens: whole("stepTokens", options.stepTokens ?? defaultStepTokens, 1 << 16),
-    };
-    const kvDefault = Math.max(defaultContexts * contextTokens, limits.maxSequences * leastTokensASequence);
-    const kvTokens = whole("kvTokens", options.kvTokens ?? kvDefault, 1 << 30);
-    const plan = planMemory(layout, limits, kvTokens, slots?.plan);
     if (options.memory !== undefined) checkBudget(plan, layout, options.memory);
     await options.onPlan?.(plan);
 
@@ -104,7 +71,8 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     tokenizer = own(await vocabulary);
     options.signal?.throwIfAborted();
     if (slots) {
-      experts = await budget!.openExperts(file, slots, backend, options);
+      const { openExperts } = await import("./expert-memory.ts");
+      experts = await openExperts(file, slots, backend, options);
       backend.sleepBetweenGraphs();
     }
     const runtime = { backend, family, weights, kv, ...(experts && { experts }) };
@@ -126,9 +94,4 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     for (const resource of owned.reverse()) resource.dispose();
     throw error;
   }
-}
-
-function whole(option: string, value: number, high: number): number {
-  if (Number.isInteger(value) && value >= 1 && value <= high) return value;
-  throw new StowageError("load_option", { option, value, range: `a whole number from 1 to ${high}` });
 }

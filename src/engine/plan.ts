@@ -1,0 +1,75 @@
+import { StowageError } from "../errors.ts";
+import type { Backend } from "../ggml/backend.ts";
+import type { GgufFile } from "../gguf/read.ts";
+import type { Family } from "../model/family.ts";
+import type { Hyperparameters } from "../model/hyperparameters.ts";
+import { planWeights } from "../model/layout.ts";
+import type { EngineLimits } from "./engine.ts";
+import type { ExpertOptions, ExpertPlan } from "./expert-memory.ts";
+import { type MemoryPlan, planMemory } from "./memory-plan.ts";
+
+/** What decides how much memory a model takes. Everything has a default that suits a laptop. */
+export interface SizeOptions {
+  /** Longest sequence, prompt and output together, tokens. Default: what the model was trained for, at most 4096. */
+  readonly contextTokens?: number;
+  /** Most sequences that run side by side. Default 8. */
+  readonly maxSequences?: number;
+  /** Tokens that the KV cache holds for all sequences together. Default: two full contexts, at least 512 a sequence. */
+  readonly kvTokens?: number;
+  /** Most tokens of one step, prefill and decode together. Default 512. */
+  readonly stepTokens?: number;
+}
+
+/** Where everything of a model will go, before any of it is taken. */
+export interface ModelPlan extends ExpertPlan {
+  readonly limits: EngineLimits;
+  readonly memory: MemoryPlan;
+}
+
+const defaultContext = 4096;
+const defaultContexts = 2;
+/** Every sequence that may run should find at least so many KV cells. */
+const leastTokensASequence = 512;
+const defaultSequences = 8;
+const defaultStepTokens = 512;
+
+/** @throws StowageError load_option, expert_memory, model_* */
+export async function planModel(
+  file: GgufFile,
+  family: Family,
+  backend: Backend,
+  options: SizeOptions & Pick<ExpertOptions, "expertMemory">,
+): Promise<ModelPlan> {
+  const { expertMemory } = options;
+  // Nobody else pays for the code of expert budgets, in memory and in time to start.
+  const experts: ExpertPlan =
+    expertMemory === undefined
+      ? { layout: planWeights(file, family, backend) }
+      : (await import("./expert-memory.ts")).planExperts(file, family, backend, expertMemory);
+  const { limits, kvTokens } = sizesOf(options, experts.layout.hyperparameters);
+  const memory = planMemory(experts.layout, limits, kvTokens, experts.slots?.plan);
+  return { ...experts, limits, memory };
+}
+
+/** The options with their defaults. @throws StowageError load_option */
+export function sizesOf(
+  options: SizeOptions,
+  { contextTrained }: Hyperparameters,
+): { limits: EngineLimits; kvTokens: number } {
+  const contextTokens = whole(
+    "contextTokens",
+    options.contextTokens ?? Math.min(contextTrained, defaultContext),
+    contextTrained,
+  );
+  const maxSequences = whole("maxSequences", options.maxSequences ?? defaultSequences, 1024);
+  const stepTokens = whole("stepTokens", options.stepTokens ?? defaultStepTokens, 1 << 16);
+  const kvDefault = Math.max(defaultContexts * contextTokens, maxSequences * leastTokensASequence);
+  const kvTokens = whole("kvTokens", options.kvTokens ?? kvDefault, 1 << 30);
+  return { limits: { contextTokens, maxSequences, stepTokens }, kvTokens };
+}
+
+/** @throws StowageError load_option unless `value` is a whole number from 1 to `high` */
+export function whole(option: string, value: number, high: number): number {
+  if (Number.isInteger(value) && value >= 1 && value <= high) return value;
+  throw new StowageError("load_option", { option, value, range: `a whole number from 1 to ${high}` });
+}
