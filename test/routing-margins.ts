@@ -28,7 +28,7 @@ export async function routingMargins(runtime: Runtime, tokens: readonly number[]
   const logits: Tensor[] = [];
   const experts: ExpertPath = {
     run(blocks, layer, x, normed, routing) {
-      const scores = context.mulMat(layer.tensor("ffn_gate_inp.weight"), normed);
+      const scores = blocks.product(layer, "ffn_gate_inp.weight", normed);
       kept.placeAt(scores, logits.length * h.experts * tokens.length * floatBytes);
       scope.graph.expand(scores);
       logits.push(scores);

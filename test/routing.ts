@@ -43,8 +43,8 @@ export async function routingOf(runtime: Runtime, tokens: readonly number[]): Pr
   };
   /** What the router of a layer would choose for `x`. */
   const route = (layer: LayerWeights, x: Tensor) => {
-    const normed = blocks.norm(x, layer.tensor("ffn_norm.weight"));
-    return context.argsort(context.mulMat(layer.tensor("ffn_gate_inp.weight"), normed));
+    const normed = blocks.norm(x, layer, "ffn_norm");
+    return context.argsort(blocks.product(layer, "ffn_gate_inp.weight", normed));
   };
   const experts: ExpertPath = {
     run(blocks, layer, x, normed, routing) {

@@ -2,8 +2,9 @@ import type { Backend } from "../ggml/backend.ts";
 import { Buffer, tensorAlignment } from "../ggml/buffer.ts";
 import type { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
-import type { Blocks, Routing } from "./blocks.ts";
+import type { Blocks } from "./blocks.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
+import type { Routing } from "./router.ts";
 
 const floatBytes = 4;
 const intBytes = 4;

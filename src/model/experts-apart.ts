@@ -2,13 +2,14 @@ import type { ExpertCache } from "../experts/cache.ts";
 import type { Backend } from "../ggml/backend.ts";
 import type { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
-import type { Blocks, ExpertPath, Routing } from "./blocks.ts";
+import type { Blocks, ExpertPath } from "./blocks.ts";
 import { chosenExperts, type ExpertGroups, groupByExpert } from "./expert-groups.ts";
 import { type ExpertProducts, expertNetwork } from "./expert-network.ts";
 import { ExpertRegions } from "./expert-regions.ts";
 import { ExpertsInSlots } from "./experts-in-slots.ts";
 import { expertsTogether, sumOfChosen } from "./experts-together.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
+import type { Routing } from "./router.ts";
 import type { LayerWeights, ModelWeights } from "./weights.ts";
 
 /** Up to so many rows an expert, on average, experts run together: products of matrices gain nothing from fewer. */
@@ -113,8 +114,8 @@ export class ExpertsApart implements ExpertPath {
     const next = this.#weights.layers[blocks.layer + 1];
     if (!next) return undefined;
     const { context } = blocks.scope;
-    const normed = blocks.norm(x, next.tensor("ffn_norm.weight"));
-    const scores = context.mulMat(next.tensor("ffn_gate_inp.weight"), normed);
+    const normed = blocks.norm(x, next, "ffn_norm");
+    const scores = blocks.product(next, "ffn_gate_inp.weight", normed);
     return this.#regions.keepGuess(blocks.scope, context.argsort(scores));
   }
 

@@ -1,6 +1,7 @@
 import type { Tensor } from "../ggml/tensor.ts";
-import type { Blocks, ExpertPath, Routing } from "./blocks.ts";
+import type { Blocks, ExpertPath } from "./blocks.ts";
 import { type ExpertProducts, expertNetwork } from "./expert-network.ts";
+import type { Routing } from "./router.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /**

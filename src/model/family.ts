@@ -12,8 +12,8 @@ export interface Family {
   /** The value of `general.architecture`. */
   readonly name: string;
   read(metadata: Metadata): Hyperparameters;
-  /** The tensors of one layer, by their name after `blk.N.`, with their shapes. */
-  layerTensors(h: Hyperparameters): readonly TensorSpec[];
+  /** The tensors of layer number `layer`, by their name after `blk.N.`, with their shapes. */
+  layerTensors(h: Hyperparameters, layer: number): readonly TensorSpec[];
   /** x [width, tokens] in, x out. Each `await` is a safepoint, where a step may be dropped. */
   layer(blocks: Blocks, weights: LayerWeights, x: Tensor): Promise<Tensor>;
 }

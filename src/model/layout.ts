@@ -58,7 +58,7 @@ export function planWeights(
   const hyperparameters = family.read(file.metadata);
   const planner = new Planner(file, backend, options.expertsInSlots ? expertWeights : []);
   const layers = Array.from({ length: hyperparameters.layers }, (_, layer) =>
-    planner.place(`blk.${layer}.`, family.layerTensors(hyperparameters)),
+    planner.place(`blk.${layer}.`, family.layerTensors(hyperparameters, layer)),
   );
   const embeddings = file.tensors.get("token_embd.weight");
   if (!embeddings) throw missing("token_embd.weight");

@@ -193,7 +193,7 @@ function tensorsOf(model: SyntheticModel, h: Hyperparameters): SyntheticTensor[]
   }
   const family = familyOf(model.architecture);
   for (let layer = 0; layer < h.layers; layer++) {
-    for (const { name, shape, use } of family.layerTensors(h)) {
+    for (const { name, shape, use } of family.layerTensors(h, layer)) {
       const matrixType = name.startsWith("ffn_down") ? (model.downType ?? type) : type;
       tensors.push({
         name: `blk.${layer}.${name}`,

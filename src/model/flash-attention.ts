@@ -1,0 +1,109 @@
+import type { Tensor } from "../ggml/tensor.ts";
+import { attendedWidth, queryRows } from "./attention-shape.ts";
+import type { Blocks } from "./blocks.ts";
+import { commonStride, type StepSequence } from "./step.ts";
+
+const halfBytes = 2;
+
+/** What one attention call covers: tokens from `firstToken` on, keys from `firstCell` on. */
+interface AttentionRun {
+  readonly tokens: number;
+  readonly firstToken: number;
+  readonly firstCell: number;
+  readonly keys: number;
+  readonly count: number;
+  readonly stride: number;
+}
+
+/**
+ * One flash-attention call a sequence, so that neighbours in the batch never change a sequence's numbers; or one
+ * for all where that gives the same.
+ * @param queries [head width, heads, tokens]
+ * @returns [heads · head width, tokens]
+ */
+export function attend(blocks: Blocks, queries: Tensor): Tensor {
+  const { graph } = blocks.scope;
+  const { memory, shape } = blocks.parts;
+  const stride = commonStride(shape);
+  if (stride !== undefined) return attendTogether(blocks, queries, stride);
+  const [only] = shape.sequences as [StepSequence];
+  if (shape.sequences.length === 1) {
+    const run = { ...only, firstToken: 0, count: 1, stride: 0 };
+    return flat(blocks, call(blocks, queries, run, memory.masks[0]!), only.tokens);
+  }
+  let firstToken = 0;
+  shape.sequences.forEach(({ tokens, firstCell, keys }, index) => {
+    const run = { tokens, firstToken, firstCell, keys, count: 1, stride: 0 };
+    const result = call(blocks, queries, run, memory.masks[index]!);
+    memory.placeAttention(result, firstToken);
+    graph.expand(result);
+    firstToken += tokens;
+  });
+  return memory.attention(blocks.scope.context);
+}
+
+/** Decoding sequences that lie `stride` cells apart. */
+function attendTogether(blocks: Blocks, queries: Tensor, stride: number): Tensor {
+  const { shape, memory } = blocks.parts;
+  const [{ firstCell, keys }] = shape.sequences as [StepSequence];
+  const count = shape.sequences.length;
+  const run = { tokens: 1, firstToken: 0, firstCell, keys, count, stride };
+  return flat(blocks, call(blocks, queries, run, memory.commonMask!), count);
+}
+
+/** [heads · head width, tokens] of an attention result. */
+function flat(blocks: Blocks, result: Tensor, tokens: number): Tensor {
+  const { heads, headWidth } = blocks.hyperparameters;
+  return blocks.scope.context.reshape2d(result, heads * headWidth, tokens);
+}
+
+/**
+ * [head width, heads, tokens, count], in memory of its own: `count` sequences of `tokens` tokens each, their cells `stride` apart. Rows
+ * and heads are filled up to what the kernels are fast at: with zeros in the queries, and, in keys and values, with
+ * whatever lies behind a head: it is multiplied by those zeros, or left out of the result.
+ */
+function call(blocks: Blocks, queries: Tensor, run: AttentionRun, mask: Tensor): Tensor {
+  const { context } = blocks.scope;
+  const { kv, hyperparameters } = blocks.parts;
+  const { heads, kvHeads, headWidth } = hyperparameters;
+  const { tokens, count } = run;
+  const [, headStride, tokenStride] = queries.strides;
+  const rows = queryRows(tokens);
+  const width = attendedWidth(headWidth, rows);
+  const unpadded = context.permute(
+    context.view(
+      queries,
+      [headWidth, heads, tokens, count],
+      [headStride, tokenStride, tokenStride * tokens],
+      run.firstToken * tokenStride,
+    ),
+    [0, 2, 1, 3],
+  );
+  const padded = width > headWidth || rows > tokens;
+  const mine = padded ? context.pad(unpadded, width - headWidth, rows - tokens) : unpadded;
+  const cached = (cache: Tensor) => {
+    const [, cellBytes] = cache.strides;
+    return context.overlappingView(
+      cache,
+      [width, run.keys, kvHeads, count],
+      [cellBytes, headWidth * halfBytes, run.stride * cellBytes],
+      run.firstCell * cellBytes,
+    );
+  };
+  const result = context.flashAttention(
+    mine,
+    cached(kv.keys[blocks.layer]!),
+    cached(kv.values[blocks.layer]!),
+    mask,
+    1 / Math.sqrt(headWidth),
+  );
+  if (!padded) return result;
+  const [, resultHead, resultToken, resultSequence] = result.strides;
+  const wanted = context.view(
+    result,
+    [headWidth, heads, tokens, count],
+    [resultHead, resultToken, resultSequence],
+    0,
+  );
+  return context.contiguous2d(wanted, heads * headWidth, tokens * count);
+}
