@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { ExpertLayout } from "../src/experts/layout.ts";
+import { allRecords, type ExpertLayout } from "../src/experts/layout.ts";
 import { Backend } from "../src/ggml/backend.ts";
 import { loadNative } from "../src/ggml/library.ts";
 import { type GgufFile, openGguf } from "../src/gguf/read.ts";
@@ -47,11 +47,7 @@ export async function openExpertModel(path: string): Promise<ExpertModel> {
   const family = familyOf(file.metadata.string("general.architecture"));
   const weights = planWeights(file, family, backend);
   const layout = planExpertRecords(weights)!;
-  const records = Array.from(
-    { length: layout.layers * layout.experts },
-    (_, index) => [Math.floor(index / layout.experts), index % layout.experts] as const,
-  );
-  return { file, weights, layout, backend, records };
+  return { file, weights, layout, backend, records: allRecords(layout) };
 }
 
 /** Writes a model in two parts into `folder`, tensors by turns. Returns the path of the first part. */

@@ -5,7 +5,7 @@ import { Buffer } from "../ggml/buffer.ts";
 import { Context } from "../ggml/context.ts";
 import type { GgufFile, GgufTensor } from "../gguf/read.ts";
 import { type ByteSource, openFileSource } from "../gguf/source.ts";
-import type { ExpertLayout } from "./layout.ts";
+import { classOf, type ExpertLayout } from "./layout.ts";
 
 const chunkBytes = 2 ** 20;
 const sampleBytes = 4096;
@@ -73,9 +73,8 @@ export async function modelIdentity(file: GgufFile, layout: ExpertLayout): Promi
 function repackedShapes(layout: ExpertLayout): [string, GgufTensor][] {
   const shapes = new Map<string, GgufTensor>();
   layout.sources.forEach((matrices, layer) => {
-    const { matrices: placed } = layout.classes[layout.layerClass[layer]!]!;
     matrices.forEach((parts, index) => {
-      if (!placed[index]!.repacked) return;
+      if (!classOf(layout, layer).matrices[index]!.repacked) return;
       for (const part of parts) shapes.set(`${part.type} ${part.shape.slice(0, 2).join("x")}\n`, part);
     });
   });

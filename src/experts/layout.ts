@@ -30,27 +30,34 @@ export interface ExpertClass {
 /** The experts of a model: what each is made of, and where its bytes are in the model's files. */
 export interface ExpertLayout {
   readonly layers: number;
-  /** Experts of each layer. */
+  /** Experts of each layer that has some. */
   readonly experts: number;
   readonly classes: readonly ExpertClass[];
-  /** The class of each layer, an index of {@link ExpertLayout.classes}. */
-  readonly layerClass: readonly number[];
+  /** The class of each layer, an index of {@link ExpertLayout.classes}; null for a layer without experts. */
+  readonly layerClass: readonly (number | null)[];
   /**
-   * [layer][matrix]: the tensors [k, rows, experts] whose slices of an expert make the matrix, row under row. Expert e's
-   * slice of a tensor begins at `offset + e * bytes / experts` of shard `shard`.
+   * [layer][matrix]: the tensors [k, rows, experts] whose slices of an expert make the matrix, row under row; none for a
+   * layer without experts. Expert e's slice of a tensor begins at `offset + e * bytes / experts` of shard `shard`.
    */
   readonly sources: readonly (readonly (readonly GgufTensor[])[])[];
 }
 
-/** The class of a layer's experts. */
+/** The class of a layer's experts, of which it has some. */
 export function classOf(layout: ExpertLayout, layer: number): ExpertClass {
   return layout.classes[layout.layerClass[layer]!]!;
 }
 
 /** Bytes of all experts' records. */
 export function allRecordBytes(layout: ExpertLayout): number {
-  return layout.layerClass.reduce(
-    (total, index) => total + layout.classes[index]!.recordBytes * layout.experts,
+  return layout.layerClass.reduce<number>(
+    (total, index) => total + (index === null ? 0 : layout.classes[index]!.recordBytes * layout.experts),
     0,
+  );
+}
+
+/** [layer, expert] of every record, in the order of a prepared file. */
+export function allRecords(layout: ExpertLayout): (readonly [number, number])[] {
+  return layout.layerClass.flatMap((index, layer) =>
+    index === null ? [] : Array.from({ length: layout.experts }, (_, expert) => [layer, expert] as const),
   );
 }

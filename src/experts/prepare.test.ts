@@ -21,9 +21,12 @@ import { type ExpertModel, openExpertModel, tinyExperts } from "../../test/exper
 import { withFileSystem } from "../../test/file-systems.ts";
 import { hasCode } from "../../test/has-code.ts";
 import { StowageError } from "../errors.ts";
+import { planExpertRecords } from "../model/expert-records.ts";
 import { writeSyntheticModel } from "../model/synth.ts";
 import { type PrepareOptions, prepare } from "./prepare.ts";
 import { type PreparedFormat, preparedFormat, recordOffset } from "./prepared-file.ts";
+import { PreparedStore } from "./prepared-store.ts";
+import { ExpertSlots } from "./slots.ts";
 
 const child = fileURLToPath(new URL("../../test/prepare-child.ts", import.meta.url));
 
@@ -58,6 +61,32 @@ describe("prepare", () => {
   });
 
   const run = (options: PrepareOptions = {}, of = model) => prepare(of.file, of.layout, of.backend, options);
+
+  it("writes no records for a layer without experts, and the others as they are", async () => {
+    const { file, weights, backend } = model;
+    const [first, ...others] = weights.layers;
+    const dense = new Map([...first!].filter(([name]) => !name.includes("_exps")));
+    const layout = planExpertRecords({ ...weights, layers: [dense, ...others] })!;
+    assert.deepEqual(layout.layerClass.indexOf(null), 0);
+    const path = `${target}.dense`;
+    const { records, bytes } = await run({ path }, { ...model, layout });
+    assert.equal(records, 2 * layout.experts);
+    const mine = await preparedFormat(file, layout, backend, path);
+    const prepared = readFileSync(path);
+    assert.equal(prepared.length, bytes);
+    const last = (formatOf: PreparedFormat, all: Buffer) => all.subarray(recordOffset(formatOf, 1, 0));
+    assert.ok(last(mine, prepared).equals(last(format, whole)));
+    const store = await PreparedStore.open(mine);
+    const slots = new ExpertSlots(backend, layout, [1]);
+    try {
+      await store.read(1, 3, slots.bytes(1, 0));
+      await store.read(2, 0, slots.bytes(2, 0));
+    } finally {
+      slots.dispose();
+      await store.close();
+      rmSync(path);
+    }
+  });
   const total = () => model.records.length;
   /** Aborts after so many records. */
   const stopAfter = (records: number): PrepareOptions => {

@@ -8,7 +8,7 @@ import { ExpertConverter } from "./converter.ts";
 import type { DirectFile } from "./direct-file.ts";
 import { modelIdentity } from "./fingerprint.ts";
 import { checkUnchanged, openShards } from "./gguf-store.ts";
-import { allRecordBytes, classOf, type ExpertLayout } from "./layout.ts";
+import { allRecordBytes, allRecords, classOf, type ExpertLayout } from "./layout.ts";
 import { PartFile } from "./part-file.ts";
 import { type PreparedFormat, preparedFormat } from "./prepared-file.ts";
 import { PreparedStore } from "./prepared-store.ts";
@@ -54,7 +54,7 @@ export async function prepare(
 ): Promise<Prepared> {
   options.signal?.throwIfAborted();
   const format = await preparedFormat(file, layout, backend, options.path);
-  const records = layout.layers * layout.experts;
+  const records = allRecords(layout).length;
   const { path, fileBytes: bytes } = format;
   if (!options.force && (await isPrepared(format))) return { path, bytes, records, written: 0 };
   const shards = await openShards(file);
@@ -98,7 +98,7 @@ async function writeRecords(
   { progress, signal }: PrepareOptions,
 ): Promise<number> {
   const total = allRecordBytes(layout);
-  const records = layout.layers * layout.experts;
+  const records = allRecords(layout);
   const most = Math.max(...layout.classes.map(({ recordBytes }) => recordBytes));
   let [next, done, written] = [0, 0, 0];
   let failed = false;
@@ -107,10 +107,9 @@ async function writeRecords(
     let converter: ExpertConverter | undefined;
     try {
       converter = new ExpertConverter(layout, backend);
-      while (next < records && !failed) {
+      while (next < records.length && !failed) {
         signal?.throwIfAborted();
-        const index = next++;
-        const [layer, expert] = [Math.floor(index / layout.experts), index % layout.experts];
+        const [layer, expert] = records[next++]!;
         const record = memory.bytes.subarray(0, classOf(layout, layer).recordBytes);
         if (!(await part.holds(layer, expert, record))) {
           await converter.read(shards, layer, expert, record);
@@ -130,7 +129,7 @@ async function writeRecords(
   };
   const fitting = Math.max(1, Math.floor(mostBytes / (most + ExpertConverter.bytes(layout))));
   // One more than there are threads: somebody waits for the disk.
-  const workers = Math.min(backend.threads + 1, fitting, records);
+  const workers = Math.min(backend.threads + 1, fitting, records.length);
   const results = await Promise.allSettled(Array.from({ length: workers }, work));
   for (const result of results) if (result.status === "rejected") throw result.reason;
   return written;

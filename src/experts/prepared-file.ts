@@ -4,7 +4,7 @@
  * - byte 0: magic, 8 bytes; then 32-bit numbers: version, bytes of the description, 1 once the file is complete, CRC-32
  *   of the table, CRC-32 of all before and of the description, and while it is incomplete a mark of the model's files;
  * - byte 32: the description, JSON: which model, which layout, which records;
- * - at the next multiple of 4096, the table: a CRC-32 a record;
+ * - at the next multiple of 4096, the table: a CRC-32 for each expert of each layer, 0 where a layer has none;
  * - at the next multiple of 4096, the records, by layer, then by expert.
  *
  * Who opens a file knows what its description has to be, byte for byte, and where everything is: nothing that is read
@@ -60,9 +60,9 @@ export async function preparedFormat(
   const tableOffset = roundUp(descriptionOffset + description.length);
   const recordsOffset = roundUp(tableOffset + 4 * layers * experts);
   let end = recordsOffset;
-  const layerOffsets = layerClass.map((_, layer) => {
+  const layerOffsets = layerClass.map((index, layer) => {
     const begin = end;
-    end += classOf(layout, layer).recordBytes * experts;
+    if (index !== null) end += classOf(layout, layer).recordBytes * experts;
     return begin;
   });
   const fileBytes = recordsOffset + allRecordBytes(layout);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { samplePath, withoutSample } from "../../test/sample-model.ts";
-import { allRecordBytes, recordAlignment } from "../experts/layout.ts";
+import { allRecordBytes, allRecords, classOf, recordAlignment } from "../experts/layout.ts";
 import { Backend } from "../ggml/backend.ts";
 import { loadNative } from "../ggml/library.ts";
 import { openGguf } from "../gguf/read.ts";
@@ -18,9 +18,8 @@ it("holds every byte of every expert in aligned records", { skip: withoutSample 
   const inFile = [...file.tensors.values()]
     .filter(({ name }) => /_exps\.weight$/.test(name))
     .reduce((total, { bytes }) => total + bytes, 0);
-  const inRecords = layout.layerClass.reduce(
-    (total, index) =>
-      total + layout.experts * layout.classes[index]!.matrices.reduce((sum, { bytes }) => sum + bytes, 0),
+  const inRecords = allRecords(layout).reduce(
+    (total, [layer]) => total + classOf(layout, layer).matrices.reduce((sum, { bytes }) => sum + bytes, 0),
     0,
   );
   assert.equal(inRecords, inFile);

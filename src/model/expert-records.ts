@@ -18,10 +18,15 @@ export function planExpertRecords(layout: WeightLayout): ExpertLayout | undefine
   const { experts, layers } = layout.hyperparameters;
   if (experts === 0) return undefined;
   const classes: ExpertClass[] = [];
-  const layerClass: number[] = [];
+  const layerClass: (number | null)[] = [];
   const sources: (readonly GgufTensor[])[][] = [];
   for (const weights of layout.layers) {
-    const placed = [...new Set(expertWeights.map((name) => weights.get(name)!))];
+    const placed = [...new Set(expertWeights.flatMap((name) => weights.get(name) ?? []))];
+    if (placed.length === 0) {
+      layerClass.push(null);
+      sources.push([]);
+      continue;
+    }
     const found = classFor(placed, weights);
     let index = classes.findIndex((known) => JSON.stringify(known) === JSON.stringify(found));
     if (index < 0) index = classes.push(found) - 1;

@@ -49,8 +49,8 @@ export class ExpertsInSlots {
 
   /** A long step needs nearly all experts of each layer: those of the next may come while the disk is idle. */
   ahead(layer: number): void {
-    const { layers, experts } = this.#cache.layout;
-    if (layer >= layers) return;
+    const { layerClass, experts } = this.#cache.layout;
+    if (typeof layerClass[layer] !== "number") return;
     const all = Array.from({ length: experts }, (_, expert) => expert);
     this.#cache.prefetch(layer, all, { evict: false });
   }
