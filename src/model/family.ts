@@ -14,6 +14,8 @@ export interface Family {
   read(metadata: Metadata): Hyperparameters;
   /** The tensors of layer number `layer`, by their name after `blk.N.`, with their shapes. */
   layerTensors(h: Hyperparameters, layer: number): readonly TensorSpec[];
+  /** The tensors outside of layers; default `globalTensors` of `specs.ts`. @param vocabulary tokens */
+  globalTensors?(h: Hyperparameters, vocabulary: number): readonly TensorSpec[];
   /** x [width, tokens] in, x out. Each `await` is a safepoint, where a step may be dropped. */
   layer(blocks: Blocks, weights: LayerWeights, x: Tensor): Promise<Tensor>;
 }
@@ -23,9 +25,13 @@ export interface TensorSpec {
   readonly name: string;
   /** Extents, ggml's order. */
   readonly shape: readonly number[];
-  /** `matrix`: multiplied with activations. `vector`: F32, element-wise. `router`: a matrix kept as it is. */
+  /**
+   * `matrix`: multiplied with activations. `vector`: F32, element-wise. `router`: F32 as a rule, a matrix kept as it
+   * is in the file, such as a router or a table of embeddings.
+   */
   readonly use: "matrix" | "vector" | "router";
   /** Matrices with equal `join` are kept as one, row under row, where their types allow it. */
   readonly join?: string;
+  /** Some files lack it. Those without `output.weight` use the embeddings there. */
   readonly optional?: boolean;
 }

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { tinyShapes } from "../../test/tiny-model.ts";
 import { StowageError } from "../errors.ts";
 import { Backend } from "../ggml/backend.ts";
 import { loadNative } from "../ggml/library.ts";
@@ -10,24 +11,6 @@ import { type GgufFile, type GgufTensor, openGguf } from "../gguf/read.ts";
 import { families, familyOf } from "./families.ts";
 import { planWeights } from "./layout.ts";
 import { writeSyntheticModel } from "./synth.ts";
-
-const tiny = {
-  layers: 2,
-  width: 64,
-  heads: 2,
-  kvHeads: 2,
-  headWidth: 32,
-  feedForwardWidth: 64,
-  experts: 4,
-  expertsUsed: 2,
-  expertWidth: 64,
-  vocabulary: 300,
-  context: 64,
-  ropeBase: 10_000,
-  normEpsilon: 1e-5,
-  type: "Q8_0",
-  seed: 1,
-} as const;
 
 describe("planWeights", () => {
   let folder: string;
@@ -37,9 +20,8 @@ describe("planWeights", () => {
     folder = mkdtempSync(join(tmpdir(), "stowage-layout-"));
     backend = new Backend(loadNative(), { threads: 1 });
     for (const { name } of families) {
-      const experts = name === "qwen3" ? 0 : tiny.experts;
       const path = join(folder, `${name}.gguf`);
-      await writeSyntheticModel(path, { ...tiny, architecture: name, experts });
+      await writeSyntheticModel(path, { ...tinyShapes[name]!, type: "Q8_0", seed: 1 });
       files.set(name, await openGguf(path));
     }
   });
@@ -101,7 +83,9 @@ describe("planWeights", () => {
   });
 
   it("an output of another vocabulary than the embeddings is named", () => {
-    const change = { "output.weight": { shape: [tiny.width, tiny.vocabulary + 1] } };
+    const change = {
+      "output.weight": { shape: [tinyShapes.llama!.width, tinyShapes.llama!.vocabulary + 1] },
+    };
     assert.throws(() => plan("llama", change), refusal("model_tensor_shape", "output.weight"));
   });
 

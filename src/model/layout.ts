@@ -7,6 +7,7 @@ import type { GgufFile, GgufTensor } from "../gguf/read.ts";
 import { expertWeights } from "./expert-network.ts";
 import type { Family, TensorSpec } from "./family.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
+import { globalTensors } from "./specs.ts";
 
 /** One tensor of the model in memory: a tensor of the file, or several joined row under row. */
 export interface Placed {
@@ -41,6 +42,7 @@ export interface WeightLayout {
  * node saved is worth more than a copy.
  */
 const smallJoinBytes = 2 ** 20;
+const outputName = "output.weight";
 
 /**
  * Finds every tensor that the family expects, checks its shape, and decides its layout: matrices for which this
@@ -63,20 +65,10 @@ export function planWeights(
   const embeddings = file.tensors.get("token_embd.weight");
   if (!embeddings) throw missing("token_embd.weight");
   const vocabulary = embeddings.shape[1] ?? 1;
-  const { width } = hyperparameters;
-  const globals = new Map([
-    ...planner.place("", [
-      { name: "token_embd.weight", shape: [width, vocabulary], use: "router" },
-      { name: "output_norm.weight", shape: [width], use: "vector" },
-      {
-        name: "rope_freqs.weight",
-        shape: [hyperparameters.rope.dimensions / 2],
-        use: "vector",
-        optional: true,
-      },
-    ]),
-    ["output.weight", planner.output(file.tensors.get("output.weight") ?? embeddings, [width, vocabulary])],
-  ]);
+  const specs = globalSpecs(family, hyperparameters, vocabulary);
+  const globals = planner.place("", specs);
+  const output = specs.find(({ name }) => name === outputName);
+  if (output && !globals.has(outputName)) globals.set(outputName, planner.alone(output, embeddings));
   checkAllKnown(file, family, [globals, ...layers]);
   return {
     hyperparameters,
@@ -87,6 +79,11 @@ export function planWeights(
     repackedBytes: planner.repackedBytes,
     joinedBytes: planner.joinedBytes,
   };
+}
+
+/** The tensors of a model outside of its layers. */
+export function globalSpecs(family: Family, h: Hyperparameters, vocabulary: number): readonly TensorSpec[] {
+  return family.globalTensors?.(h, vocabulary) ?? globalTensors(h, vocabulary);
 }
 
 class Planner {
@@ -118,8 +115,8 @@ class Planner {
     return placed;
   }
 
-  output(tensor: GgufTensor, shape: readonly number[]): Placed {
-    const spec: TensorSpec = { name: "output.weight", shape, use: "matrix" };
+  /** A tensor of the file in the role of `spec`, whatever its name. */
+  alone(spec: TensorSpec, tensor: GgufTensor): Placed {
     checkShape(tensor, spec);
     checkType(tensor, spec);
     return this.#placeGroup([{ spec, tensor }]);

@@ -1,6 +1,19 @@
 import type { TensorSpec } from "./family.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 
+/**
+ * What decoders have outside of their layers: embeddings, the last norm, the output matrix, and factors by which
+ * some files scale the frequencies of RoPE one by one.
+ */
+export function globalTensors(h: Hyperparameters, vocabulary: number): TensorSpec[] {
+  return [
+    { name: "token_embd.weight", shape: [h.width, vocabulary], use: "router" },
+    { name: "output_norm.weight", shape: [h.width], use: "vector" },
+    { name: "output.weight", shape: [h.width, vocabulary], use: "matrix", optional: true },
+    { name: "rope_freqs.weight", shape: [h.rope.dimensions / 2], use: "vector", optional: true },
+  ];
+}
+
 /** Grouped-query attention: queries, keys and values are one matrix where their types agree. */
 export function attentionTensors(
   h: Hyperparameters,

@@ -60,9 +60,15 @@ export class SyntheticWeights {
   }
 
   /** Values of F32 around 0, each drawn anew. */
-  router(elements: number, deviation: number): Uint8Array {
+  around0(elements: number, deviation: number): Uint8Array {
     const values = new Float32Array(elements);
     this.#random.fillNormal(values, deviation);
+    return new Uint8Array(values.buffer);
+  }
+
+  /** Values of F32 that rise from 1 to 8, as factors of RoPE's wavelengths do. */
+  rising(elements: number): Uint8Array {
+    const values = Float32Array.from({ length: elements }, (_, index) => 1 + (7 * index) / elements);
     return new Uint8Array(values.buffer);
   }
 

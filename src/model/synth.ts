@@ -5,8 +5,10 @@ import { Metadata } from "../gguf/metadata.ts";
 import { type GgufValue, gguf } from "../gguf/values.ts";
 import { type TensorToWrite, writeGguf } from "../gguf/write.ts";
 import { familyOf } from "./families.ts";
+import type { TensorSpec } from "./family.ts";
 import { fileTypes } from "./file-type.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
+import { globalSpecs } from "./layout.ts";
 import { Random } from "./random.ts";
 import { calibrateShare, type Locality, localityMetadata, processFor } from "./synth-locality.ts";
 import { specialTokens, syntheticVocabulary } from "./synth-vocabulary.ts";
@@ -36,6 +38,10 @@ export interface SyntheticShape {
   readonly normEpsilon: number;
   /** Whether the embeddings are the output matrix too; else it has its own. */
   readonly tiedEmbeddings?: boolean;
+  /** Further metadata, by the key after the architecture's name and a dot; goes before what the shape says. */
+  readonly metadata?: Readonly<Record<string, GgufValue>>;
+  /** Whether the tensors that a file of the family may lack are written; default no. */
+  readonly optionalTensors?: boolean;
 }
 
 export interface SyntheticModel extends SyntheticShape {
@@ -55,6 +61,7 @@ export interface SyntheticModel extends SyntheticShape {
 const routerSpread = 2;
 const outputSpread = 3;
 const normSpread = 0.1;
+const biasSpread = 0.3;
 /**
  * Of embeddings where the locality of the routing is given, else 1; the layers together add less than 1. At 2 what they add moves
  * SRP(16) by a point or so, and still makes a look ahead of one layer err. At 64 a look ahead would never err,
@@ -62,6 +69,7 @@ const normSpread = 0.1;
  */
 const decidingSpread = 2;
 const embeddingsName = "token_embd.weight";
+const outputName = "output.weight";
 
 /**
  * Writes a GGUF model of random weights, for tests and measurements of speed: it loads and runs like a real one of
@@ -98,9 +106,9 @@ interface SyntheticTensor extends TensorToWrite {
   readonly use: "matrix" | "vector" | "router";
   readonly deviation: number;
   /** Elements at the start that are 0. */
-  readonly zeros: number;
-  /** Whether a vector has random signs. */
-  readonly signed: boolean;
+  readonly zeros?: number;
+  /** Values of a vector: around 0, as those of biases, around 1 or -1, or all around 1, as those of norms, or rising from 1. */
+  readonly values?: "biases" | "signs" | "norms" | "rising";
 }
 
 /** What decides the routing, where it is drawn and calibrated before the file is begun. */
@@ -123,7 +131,7 @@ async function drawLocalRouting(
   const routers = new Map(
     tensors
       .filter(({ use }) => use === "router")
-      .map(({ name, shape, deviation }) => [name, weights.router(product(shape), deviation)]),
+      .map(({ name, shape, deviation }) => [name, weights.around0(product(shape), deviation)]),
   );
   const topics = processFor(locality, vocabulary);
   const embeddings = new TopicalEmbeddings(random, weights.values, h.width, topics);
@@ -157,60 +165,65 @@ function metadataOf(model: SyntheticModel): [string, GgufValue][] {
     numbers.push(["expert_feed_forward_length", model.expertWidth]);
   }
   const fileType = fileTypes[model.type];
+  const shape: Record<string, GgufValue> = {
+    ...Object.fromEntries(numbers.map(([key, value]) => [key, gguf.u32(value)])),
+    "attention.layer_norm_rms_epsilon": gguf.f32(model.normEpsilon),
+    "rope.freq_base": gguf.f32(model.ropeBase),
+    ...model.metadata,
+  };
   return [
     ["general.architecture", gguf.string(architecture)],
     ["general.name", gguf.string(`synthetic ${architecture}, seed ${model.seed}`)],
-    ...numbers.map(([key, value]): [string, GgufValue] => [`${architecture}.${key}`, gguf.u32(value)]),
-    [`${architecture}.attention.layer_norm_rms_epsilon`, gguf.f32(model.normEpsilon)],
-    [`${architecture}.rope.freq_base`, gguf.f32(model.ropeBase)],
+    ...Object.entries(shape).map(([key, value]): [string, GgufValue] => [`${architecture}.${key}`, value]),
     ...(fileType === undefined ? [] : [["general.file_type", gguf.u32(fileType)] as [string, GgufValue]]),
     ...syntheticVocabulary(model.vocabulary),
   ];
 }
 
 function tensorsOf(model: SyntheticModel, h: Hyperparameters): SyntheticTensor[] {
-  const { type, vocabulary, tiedEmbeddings = false } = model;
-  const { width } = h;
-  const plain = { zeros: 0, signed: false } as const;
-  const tensors: SyntheticTensor[] = [
-    { name: embeddingsName, type, shape: [width, vocabulary], use: "matrix", deviation: 1, ...plain },
-    {
-      name: "output_norm.weight",
-      type: "F32",
-      shape: [width],
-      use: "vector",
-      deviation: normSpread,
-      zeros: 0,
-      // Against its own embedding a token would score best by far, and be repeated for ever.
-      signed: tiedEmbeddings,
-    },
-  ];
-  if (!tiedEmbeddings) {
-    const deviation = outputSpread / Math.sqrt(width);
-    const zeros = specialTokens * width;
-    const shape = [width, vocabulary];
-    tensors.push({ name: "output.weight", type, shape, use: "matrix", deviation, zeros, signed: false });
-  }
+  const { tiedEmbeddings = false, optionalTensors = false } = model;
   const family = familyOf(model.architecture);
-  for (let layer = 0; layer < h.layers; layer++) {
-    for (const { name, shape, use } of family.layerTensors(h, layer)) {
-      const matrixType = name.startsWith("ffn_down") ? (model.downType ?? type) : type;
-      tensors.push({
-        name: `blk.${layer}.${name}`,
-        type: use === "matrix" ? matrixType : "F32",
-        shape,
-        use,
-        deviation: deviationOf(name, use, shape[0]!, h.layers),
-        ...plain,
-      });
-    }
+  const written = ({ name, optional = false }: TensorSpec) =>
+    name === outputName ? !tiedEmbeddings : !optional || optionalTensors;
+  const globals = globalSpecs(family, h, model.vocabulary).filter(written);
+  const layers = Array.from({ length: h.layers }, (_, layer) =>
+    family
+      .layerTensors(h, layer)
+      .filter(written)
+      .map((spec) => ({ ...tensorOf(model, h, spec), name: `blk.${layer}.${spec.name}` })),
+  );
+  return [...globals.map((spec) => tensorOf(model, h, spec)), ...layers.flat()];
+}
+
+function tensorOf(
+  model: SyntheticModel,
+  h: Hyperparameters,
+  { name, shape, use }: TensorSpec,
+): SyntheticTensor {
+  const { type, downType = type, tiedEmbeddings } = model;
+  if (name === embeddingsName) return { name, type, shape, use: "matrix", deviation: 1 };
+  if (name === outputName) {
+    const deviation = outputSpread / Math.sqrt(h.width);
+    return { name, type, shape, use, deviation, zeros: specialTokens * h.width };
   }
-  return tensors;
+  if (use === "vector") {
+    // Against its own embedding a token would score best by far, and be repeated for ever.
+    const signs = name === "output_norm.weight" && tiedEmbeddings;
+    const values = name.startsWith("rope_") ? "rising" : vectorKind(name);
+    return { name, type: "F32", shape, use, deviation: normSpread, values: signs ? "signs" : values };
+  }
+  const matrixType = name.startsWith("ffn_down") ? downType : type;
+  const deviation = deviationOf(name, use, shape[0]!, h.layers);
+  return { name, type: use === "matrix" ? matrixType : "F32", shape, use, deviation };
+}
+
+/** Norms are the only vectors of weights that are near 1. */
+function vectorKind(name: string): "norms" | "biases" {
+  return name.endsWith("norm.weight") ? "norms" : "biases";
 }
 
 /** Matrices keep the size of what they multiply; those that write to the residual stream add up to less than it. */
-function deviationOf(name: string, use: SyntheticTensor["use"], inputs: number, layers: number): number {
-  if (use === "vector") return normSpread;
+function deviationOf(name: string, use: "matrix" | "router", inputs: number, layers: number): number {
   const keep = 1 / Math.sqrt(inputs);
   if (use === "router") return routerSpread * keep;
   const writesResidual = name.startsWith("ffn_down") || name.startsWith("attn_output");
@@ -240,19 +253,25 @@ async function* dataOf(
     const chunks =
       local && tensor.name === embeddingsName
         ? local.embeddings()
-        : weights.matrix(tensor.type, elements, tensor.deviation, tensor.zeros);
+        : weights.matrix(tensor.type, elements, tensor.deviation, tensor.zeros ?? 0);
     for await (const chunk of chunks) {
       yield chunk;
       report(chunk.length);
     }
     return;
   }
-  const floats =
-    tensor.use === "router"
-      ? (local?.routers.get(tensor.name) ?? weights.router(elements, tensor.deviation))
-      : weights.norm(elements, tensor.deviation, tensor.signed);
+  const floats = local?.routers.get(tensor.name) ?? floatsOf(tensor, weights);
   yield floats;
   report(floats.length);
+}
+
+/** The data of a router or a vector, F32. */
+function floatsOf({ shape, deviation, values }: SyntheticTensor, weights: SyntheticWeights): Uint8Array {
+  const elements = product(shape);
+  if (values === undefined) return weights.around0(elements, deviation);
+  if (values === "biases") return weights.around0(elements, biasSpread);
+  if (values === "rising") return weights.rising(elements);
+  return weights.norm(elements, deviation, values === "signs");
 }
 
 function product(shape: readonly number[]): number {
