@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { allRecords, type ExpertLayout } from "../src/experts/layout.ts";
 import { Backend } from "../src/ggml/backend.ts";
@@ -43,7 +44,7 @@ export interface ExpertModel {
 /** A mixture of experts with all that a store of its experts needs; the caller disposes the backend. */
 export async function openExpertModel(path: string): Promise<ExpertModel> {
   const file = await openGguf(path);
-  const backend = new Backend(loadNative(), { threads: 2 });
+  const backend = new Backend(loadNative(), { threads: availableParallelism() });
   const family = familyOf(file.metadata.string("general.architecture"));
   const weights = planWeights(file, family, backend);
   const layout = planExpertRecords(weights)!;

@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { Backend } from "../src/ggml/backend.ts";
 import { loadNative } from "../src/ggml/library.ts";
 import type { Tensor } from "../src/ggml/tensor.ts";
@@ -23,7 +24,7 @@ export interface TestModel {
 
 /** Loads a model into the project's own forward pass. @param cells most tokens of the sequence */
 export async function loadForTest(path: string, cells: number): Promise<TestModel> {
-  const backend = new Backend(loadNative(), { threads: 2 });
+  const backend = new Backend(loadNative(), { threads: availableParallelism() });
   const file = await openGguf(path);
   const family = familyOf(file.metadata.string("general.architecture"));
   const layout = planWeights(file, family, backend);

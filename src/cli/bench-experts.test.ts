@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { samplePath, withoutSample } from "../../test/sample-model.ts";
@@ -26,7 +27,14 @@ const contender: Contender = {
   side: "llama.cpp",
   setting: "as it is",
   script: llamaSide,
-  options: { modelPath: samplePath, threads: 2, contextTokens: 512, sequences: 1, mmap: true, repack: false },
+  options: {
+    modelPath: samplePath,
+    threads: availableParallelism(),
+    contextTokens: 512,
+    sequences: 1,
+    mmap: true,
+    repack: false,
+  },
 };
 const usage = { peakBytes: 9e6, currentBytes: 8e6, anonymousBytes: 3e6, cacheBytes: 5e6, kills: 0 };
 

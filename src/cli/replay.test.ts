@@ -1,11 +1,17 @@
 import assert from "node:assert/strict";
+import { availableParallelism } from "node:os";
 import { after, before, describe, it } from "node:test";
 import { samplePath, withoutSample } from "../../test/sample-model.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { llamaSide, type ReplaySamples, Side } from "../workload/side.ts";
 
 describe("a replay of given tokens", { skip: withoutSample }, () => {
-  const options = { modelPath: samplePath, threads: 2, contextTokens: 256, sequences: 1 };
+  const options = {
+    modelPath: samplePath,
+    threads: availableParallelism(),
+    contextTokens: 256,
+    sequences: 1,
+  };
   const prompt: number[] = [];
   const forced: number[] = [];
   let ours: Side;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { availableParallelism } from "node:os";
 import { after, test } from "node:test";
 import { hasCode } from "../../test/has-code.ts";
 import { GraphAllocator } from "./allocator.ts";
@@ -10,7 +11,7 @@ import { listDevices, loadNative } from "./library.ts";
 import type { Tensor } from "./tensor.ts";
 
 const native = loadNative();
-const backend = new Backend(native, { threads: 2 });
+const backend = new Backend(native, { threads: availableParallelism() });
 const owned: { dispose(): void }[] = [backend];
 after(() => {
   for (const resource of owned.reverse()) resource.dispose();

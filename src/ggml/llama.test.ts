@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { availableParallelism } from "node:os";
 import { test } from "node:test";
 import { samplePath, withoutSample } from "../../test/sample-model.ts";
 import { StowageError } from "../errors.ts";
@@ -45,13 +46,18 @@ test("two sequences side by side get the logits that each gets alone", { skip: w
   const model = await LlamaModel.load(samplePath, { mmap: true, repack: false });
   const prompts = ["It was a dark and", "const answer ="].map((text) => tokensOf(model, text));
   const alone = prompts.map((tokens) => {
-    const context = new LlamaContext(model, { contextTokens: 64, threads: 2 });
+    const context = new LlamaContext(model, { contextTokens: 64, threads: availableParallelism() });
     const [logits] = context.decode(entriesOf(tokens, 0));
     context.dispose();
     return logits!;
   });
   for (const unifiedKv of [false, true]) {
-    const context = new LlamaContext(model, { contextTokens: 128, sequences: 2, threads: 2, unifiedKv });
+    const context = new LlamaContext(model, {
+      contextTokens: 128,
+      sequences: 2,
+      threads: availableParallelism(),
+      unifiedKv,
+    });
     const both = context.decode(prompts.flatMap((tokens, sequence) => entriesOf(tokens, sequence)));
     assert.equal(both.length, 2);
     both.forEach((logits, sequence) => {
@@ -68,7 +74,11 @@ test("a forgotten tail is computed again to the same logits; clear forgets all",
   skip: withoutSample,
 }, async () => {
   const model = await LlamaModel.load(samplePath);
-  const context = new LlamaContext(model, { contextTokens: 64, threads: 2, flashAttention: true });
+  const context = new LlamaContext(model, {
+    contextTokens: 64,
+    threads: availableParallelism(),
+    flashAttention: true,
+  });
   const tokens = tokensOf(model, "The captain looked at the sea");
   const last = { token: tokens.at(-1)!, position: tokens.length - 1, sequence: 0, wantLogits: true };
   context.decode(entriesOf(tokens.slice(0, -1), 0));
@@ -86,7 +96,11 @@ test("a full KV cache, a wrong token and a wrong sequence are typed errors", {
   skip: withoutSample,
 }, async () => {
   const model = await LlamaModel.load(samplePath);
-  const context = new LlamaContext(model, { contextTokens: 256, threads: 2, batchTokens: 64 });
+  const context = new LlamaContext(model, {
+    contextTokens: 256,
+    threads: availableParallelism(),
+    batchTokens: 64,
+  });
   const entry = { token: 5, position: 0, sequence: 0, wantLogits: false };
   assert.throws(() => context.decode([{ ...entry, token: 8192 }]), hasCode("native_call_failed"));
   assert.throws(() => context.decode([{ ...entry, token: -1 }]), hasCode("native_call_failed"));

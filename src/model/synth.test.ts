@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fillFirstStep, loadForTest, stepOf } from "../../test/forward.ts";
@@ -210,7 +210,11 @@ async function rank({ backend, family, weights, kv }: Runtime, sequence: readonl
 
 async function llamaLogits(path: string): Promise<Float32Array[]> {
   const model = await LlamaModel.load(path);
-  const context = new LlamaContext(model, { contextTokens: 256, threads: 2, flashAttention: true });
+  const context = new LlamaContext(model, {
+    contextTokens: 256,
+    threads: availableParallelism(),
+    flashAttention: true,
+  });
   const rows = context.decode(
     tokens.map((token, position) => ({ token, position, sequence: 0, wantLogits: true })),
   );

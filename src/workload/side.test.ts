@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { availableParallelism } from "node:os";
 import { after, before, describe, test } from "node:test";
 import { samplePath, withoutSample } from "../../test/sample-model.ts";
 import { StowageError } from "../errors.ts";
@@ -12,7 +13,7 @@ const failure = (pattern: RegExp) => (error: unknown) => {
   assert.match(error.message, pattern);
   return true;
 };
-const options = { modelPath: samplePath, threads: 2, contextTokens: 1024, sequences: 4 };
+const options = { modelPath: samplePath, threads: availableParallelism(), contextTokens: 1024, sequences: 4 };
 
 describe("the llama.cpp peer", { skip: withoutSample }, () => {
   let peer: Side;
@@ -69,7 +70,12 @@ describe("the llama.cpp peer", { skip: withoutSample }, () => {
   });
 
   test("a prompt of several batches", async () => {
-    const long = await Side.start(llamaSide, { ...options, contextTokens: 4096, sequences: 1, threads: 2 });
+    const long = await Side.start(llamaSide, {
+      ...options,
+      contextTokens: 4096,
+      sequences: 1,
+      threads: availableParallelism(),
+    });
     try {
       const prompt = Array.from({ length: 2100 }, (_, index) => prompts[0]![index % prompts[0]!.length]!);
       const { milliseconds } = await long.prefill(prompt);
