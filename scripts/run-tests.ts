@@ -1,6 +1,7 @@
 import { join, relative } from "node:path";
 import { run } from "node:test";
 import { inspect } from "node:util";
+import { canPin, pinTo, processors } from "./pin.ts";
 
 /** How many tests ended which way. A file that crashes, never ends or holds no test is one failed test. */
 export interface Tally {
@@ -29,12 +30,13 @@ interface Ended {
 
 type TestError = Error & { failureType?: string; exitCode?: number; signal?: string | null };
 
-/** The engine's tests compute on every core: two at a time would wait for each other at every barrier. */
-const filesAtOnce = 1;
+/** Memory, more than processors, bounds how many engines are tested side by side. */
+const mostLanes = 4;
 
 /**
- * Runs test files, each in a process of its own, one after the other, and prints a line for each file and every failure
- * with the test's full name.
+ * Runs test files, each in a process of its own, and prints a line for each file and every failure with the test's full
+ * name. On Linux as many files run at one time as there are processors, each on one of its own (see pin.ts): two that
+ * compute on the same processors would wait for each other at every barrier. Elsewhere they run one after the other.
  *
  * @param root - Folder that file names are relative to.
  * @param files - Test files to run.
@@ -45,51 +47,66 @@ export async function runTests(
   root: string,
   files: string[],
   print: (line: string) => void,
-  limits = { test: 5 * 60_000, total: 15 * 60_000 },
+  limits = { test: 5 * 60_000, total: 17 * 60_000 },
 ): Promise<Tally> {
-  const states = new Map(files.map((file) => [file, newState()]));
-  const outside = newState();
-  const stateOf = (path?: string) => states.get(relative(root, path ?? root)) ?? outside;
+  const queue = [...files];
+  const tallies: Tally[] = [];
   const failures: string[] = [];
+  const signal = AbortSignal.timeout(limits.total);
+  const lane = async (processor: number | undefined) => {
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+      const { tally, failed } = await runFile(root, file, print, { processor, timeout: limits.test, signal });
+      tallies.push(tally);
+      failures.push(...failed);
+    }
+  };
+  const pinned = canPin() ? processors().slice(0, mostLanes) : [undefined];
+  await Promise.all(pinned.map(lane));
+  if (failures.length > 0) print(`\nFailed tests:\n${indent(failures.join("\n"))}`);
+  return sum(tallies);
+}
 
-  const events = run({
-    files: files.map((file) => join(root, file)),
-    cwd: root,
-    concurrency: filesAtOnce,
-    timeout: limits.test,
-    signal: AbortSignal.timeout(limits.total),
-  });
-  events.on("test:start", ({ file, nesting, name }) => {
-    stateOf(file).names.splice(nesting, Number.POSITIVE_INFINITY, name);
+/** Runs one file. @returns its counts, and the full names of the tests that failed */
+async function runFile(
+  root: string,
+  file: string,
+  print: (line: string) => void,
+  options: { processor: number | undefined; timeout: number; signal: AbortSignal },
+): Promise<{ tally: Tally; failed: string[] }> {
+  const { processor, timeout, signal } = options;
+  const state = newState();
+  const failed: string[] = [];
+  const pin = processor === undefined ? [] : ["--import", pinTo(processor)];
+  const events = run({ files: [join(root, file)], cwd: root, timeout, signal, execArgv: pin });
+  events.on("test:start", ({ nesting, name }) => {
+    state.names.splice(nesting, Number.POSITIVE_INFINITY, name);
   });
   for (const stream of ["test:stdout", "test:stderr"] as const) {
-    events.on(stream, ({ file, message }) => {
-      stateOf(file).output += message;
+    events.on(stream, ({ message }) => {
+      state.output += message;
     });
   }
   const ended = (passed: boolean, test: Ended) => {
-    const state = stateOf(test.file);
     const outcome = outcomeOf(passed, test);
     if (outcome === undefined) return;
     state.tally[outcome] += 1;
     if (outcome !== "failed" || isOnlyItsChildren(test)) return;
     const name = fullName(root, test, state.names);
-    failures.push(name);
+    failed.push(name);
     print(`FAILED ${name}\n${indent(`${reasonOf(passed, test.details.error)}\n${state.output}`)}`);
     state.output = "";
   };
+  const { tally } = state;
+  let milliseconds = 0;
   events.on("test:pass", (test) => ended(true, test as Ended));
   events.on("test:fail", (test) => ended(false, test as Ended));
-  events.on("test:summary", ({ file, duration_ms }) => {
-    if (file === undefined) return;
-    const { tally } = stateOf(file);
-    const mark = tally.failed === 0 ? "ok    " : "FAILED";
-    print(`${mark} ${relative(root, file)}: ${tally.passed} passed, ${(duration_ms / 1000).toFixed(1)} s`);
+  events.on("test:summary", ({ duration_ms }) => {
+    milliseconds = duration_ms;
   });
   for await (const _ of events);
-
-  if (failures.length > 0) print(`\nFailed tests:\n${indent(failures.join("\n"))}`);
-  return sum([...states.values(), outside].map(({ tally }) => tally));
+  const mark = tally.failed === 0 ? "ok    " : "FAILED";
+  print(`${mark} ${file}: ${tally.passed} passed, ${(milliseconds / 1000).toFixed(1)} s`);
+  return { tally, failed };
 }
 
 /** Where a test counts; undefined for a suite that only groups tests. */
