@@ -84,7 +84,8 @@ export function checkBudget(plan: MemoryPlan, layout: WeightLayout, budget: numb
 
 /** The most rows that activations of one token are quantised in at once. */
 function widest(h: Hyperparameters): number {
-  return Math.max(h.width, h.heads * h.headWidth, h.feedForwardWidth, h.expertWidth * h.expertsUsed);
+  const networks = [h.feedForwardWidth, h.expertWidth * h.expertsUsed, h.sharedExpertWidth];
+  return Math.max(h.width, h.heads * h.headWidth, ...networks);
 }
 
 /** `mul_mat_id` keeps a table of which rows go to which slot: 8 bytes for each slot and row that may go there. */
@@ -100,7 +101,10 @@ function computeBytes(h: Hyperparameters, vocabulary: number, limits: EngineLimi
   const { stepTokens: tokens } = limits;
   const projected = (h.heads + 2 * h.kvHeads) * h.headWidth;
   const attention = 2 * h.width + 3 * projected;
-  const network = h.experts > 0 ? 4 * h.width + 3 * h.expertWidth : 3 * h.width + 3 * h.feedForwardWidth;
+  const dense = h.experts === 0 || h.denseLayers > 0 ? 3 * h.width + 3 * h.feedForwardWidth : 0;
+  const shared = h.sharedExpertWidth > 0 ? 4 * h.width + 3 * h.sharedExpertWidth : 0;
+  const experts = h.experts > 0 ? 4 * h.width + 3 * h.expertWidth : 0;
+  const network = Math.max(dense, shared, experts);
   // Queries of short prefills are filled up to a tile.
   const filledUp =
     Math.min(limits.maxSequences, Math.ceil(tokens / leastTileRows)) * queryRows(leastTileRows);

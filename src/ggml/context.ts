@@ -134,6 +134,24 @@ export class Context {
   setRows(target: Tensor, source: Tensor, indices: Tensor): Tensor {
     return this.#make("ggml_set_rows", target.pointer, source.pointer, indices.pointer);
   }
+  /** Adds to each column of a [n, K, T] the column of b [n, …] that ids I32 [K, T] name; F32. */
+  addId(a: Tensor, b: Tensor, ids: Tensor): Tensor {
+    return this.#make("ggml_add_id", a.pointer, b.pointer, ids.pointer);
+  }
+  sigmoid(a: Tensor): Tensor {
+    return this.#make("ggml_sigmoid", a.pointer);
+  }
+  /** a [n, …] → [1, …] */
+  sumRows(a: Tensor): Tensor {
+    return this.#make("ggml_sum_rows", a.pointer);
+  }
+  clamp(a: Tensor, low: number, high: number): Tensor {
+    return this.#make("ggml_clamp", a.pointer, low, high);
+  }
+  /** Element-wise quotient; `b` is repeated along the dimensions in which it has one element. */
+  div(a: Tensor, b: Tensor): Tensor {
+    return this.#make("ggml_div", a.pointer, b.pointer);
+  }
   softMax(a: Tensor): Tensor {
     return this.#make("ggml_soft_max", a.pointer);
   }
@@ -149,6 +167,18 @@ export class Context {
   /** silu(gate) · up. */
   swigluSplit(gate: Tensor, up: Tensor): Tensor {
     return this.#make("ggml_swiglu_split", gate.pointer, up.pointer);
+  }
+  /** a [2n, …] → relu(first half) · second half, [n, …]. */
+  reglu(a: Tensor): Tensor {
+    return this.#make("ggml_reglu", a.pointer);
+  }
+  /** relu(gate) · up. */
+  regluSplit(gate: Tensor, up: Tensor): Tensor {
+    return this.#make("ggml_reglu_split", gate.pointer, up.pointer);
+  }
+  /** g · sigmoid(alpha · g) · (u + 1), where g is the gate, at most `limit`, and u is up, within `limit` of 0. */
+  swigluOai(gate: Tensor, up: Tensor, alpha: number, limit: number): Tensor {
+    return this.#make("ggml_swiglu_oai", gate.pointer, up.pointer, alpha, limit);
   }
   /** Writes `a` into `target`, which has as many elements. */
   copy(a: Tensor, target: Tensor): Tensor {

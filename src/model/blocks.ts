@@ -105,16 +105,23 @@ export class Blocks {
     return this.scope.context.add(attended, this.outputRows(x));
   }
 
-  /** Pre-norm gated feed-forward network (SwiGLU), and the residual sum. */
-  feedForward(weights: LayerWeights, x: Tensor): Tensor {
-    const normed = this.norm(x, weights, "ffn_norm");
+  /** Pre-norm gated feed-forward network, and the residual sum. @param norm name of the norm's weights */
+  feedForward(weights: LayerWeights, x: Tensor, norm = "ffn_norm"): Tensor {
+    const normed = this.norm(x, weights, norm);
     return this.scope.context.add(gatedNetwork(this, weights, normed, ""), x);
   }
 
-  /** Pre-norm mixture of gated experts, and the residual sum; see {@link route}. */
-  experts(weights: LayerWeights, x: Tensor, options: RouterOptions): Promise<Tensor> {
-    const normed = this.norm(x, weights, "ffn_norm");
-    const logits = this.product(weights, "ffn_gate_inp.weight", normed);
-    return this.parts.experts.run(this, weights, x, normed, route(this, logits, options));
+  /**
+   * Pre-norm mixture of gated experts, and the residual sum; see {@link route}. A shared expert, where there is one,
+   * is added to the residual stream before the others are.
+   * @param norm name of the norm's weights
+   */
+  experts(weights: LayerWeights, x: Tensor, options: RouterOptions, norm = "ffn_norm"): Promise<Tensor> {
+    const normed = this.norm(x, weights, norm);
+    const inputAt = (layer: LayerWeights, x: Tensor) => this.norm(x, layer, norm);
+    const routing = route(this, weights, normed, options, inputAt);
+    const shared = this.hyperparameters.sharedExpertWidth > 0;
+    const residual = shared ? this.scope.context.add(gatedNetwork(this, weights, normed, "_shexp"), x) : x;
+    return this.parts.experts.run(this, weights, residual, normed, routing);
   }
 }

@@ -64,6 +64,13 @@ export class ExpertRegions {
     this.#buffer.placeAt(sum, this.#regions.normed + first * this.#h.width * floatBytes);
   }
 
+  /** The chosen experts as the router ranked them, [expertsUsed, tokens]. */
+  chosen(context: Context, tokens: number): Tensor {
+    const { experts, expertsUsed } = this.#h;
+    const ranking = this.#leaf(context, "I32", [experts, tokens], this.#regions.ranking);
+    return context.view(ranking, [expertsUsed, tokens], [ranking.strides[1]], 0);
+  }
+
   /** The router's weights of the tokens from `first` on, [1, expertsUsed, count]. */
   weights(context: Context, first: number, count: number, expertsUsed: number): Tensor {
     const offset = this.#regions.weights + first * expertsUsed * floatBytes;

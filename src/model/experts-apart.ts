@@ -4,7 +4,7 @@ import type { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
 import type { Blocks, ExpertPath } from "./blocks.ts";
 import { chosenExperts, type ExpertGroups, groupByExpert } from "./expert-groups.ts";
-import { type ExpertProducts, expertNetwork } from "./expert-network.ts";
+import { biasById, biasOfOne, type ExpertProducts, expertNetwork } from "./expert-network.ts";
 import { ExpertRegions } from "./expert-regions.ts";
 import { ExpertsInSlots } from "./experts-in-slots.ts";
 import { expertsTogether, sumOfChosen } from "./experts-together.ts";
@@ -20,8 +20,11 @@ export function runsApart(h: Hyperparameters, tokens: number): boolean {
   return h.experts > 0 && tokens * h.expertsUsed > mostRowsTogether * h.experts;
 }
 
-/** Graph tensors that an expert takes: indices, rows, views of two or three weights, as many products, activation. */
-const tensorsAnExpert = 12;
+/**
+ * Graph tensors that an expert takes: indices, rows, views of two or three weights and biases, as many products,
+ * activation.
+ */
+const tensorsAnExpert = 18;
 /** Tokens whose weighted sums are made at once: bounds the memory of gathered results. */
 const tokensASum = 128;
 /** Graph tensors that such a part takes. */
@@ -73,7 +76,7 @@ export class ExpertsApart implements ExpertPath {
     if (!apart && !this.#slots) return expertsTogether.run(blocks, weights, x, normed, routing);
 
     const ranking = this.#regions.keep(blocks, x, normed, routing);
-    const guess = !apart && this.#slots?.usesNextGate ? this.#guess(blocks, x) : undefined;
+    const guess = !apart && this.#slots?.usesNextGate ? this.#guess(blocks, x, routing) : undefined;
     await this.#runScope(blocks);
     this.#slots?.letGo();
     const groups = groupByExpert(ranking, tokens, experts, expertsUsed);
@@ -82,7 +85,7 @@ export class ExpertsApart implements ExpertPath {
     if (!apart && this.#slots && (await this.#slots.hold(layer, chosen))) {
       const nextGate = guess ? chosenExperts(groupByExpert(guess, tokens, experts, expertsUsed)) : [];
       this.#slots.seen({ layer, chosen, nextGate });
-      return this.#together(blocks, this.#slots, ranking, tokens);
+      return this.#together(blocks, weights, this.#slots, ranking, tokens);
     }
 
     const { context } = blocks.scope;
@@ -91,7 +94,7 @@ export class ExpertsApart implements ExpertPath {
     this.#regions.indices(context, "places", 0, pairs).ints().set(groups.places);
     if (!this.#slots) {
       for (const expert of chosen)
-        this.#addExpert(blocks, matricesOf(weights, expert), groups, expert, tokens);
+        this.#addExpert(blocks, weights, matricesOf(weights, expert), groups, expert);
     } else {
       for await (const wave of this.#slots.waves(layer, chosen)) {
         for (const expert of wave) {
@@ -99,7 +102,7 @@ export class ExpertsApart implements ExpertPath {
           const count = groups.starts[expert + 1]! - first;
           const ids = () => this.#regions.indices(blocks.scope.context, "ids", first, count);
           const products = this.#slots.products(layer, expert, apart ? undefined : ids);
-          this.#addExpert(blocks, products, groups, expert, tokens);
+          this.#addExpert(blocks, weights, products, groups, expert);
         }
         // Slots of a wave may be taken when the next is asked for.
         await this.#runScope(blocks);
@@ -110,13 +113,10 @@ export class ExpertsApart implements ExpertPath {
   }
 
   /** What the next layer's router would choose for this layer's hidden state; there once the graph has run. */
-  #guess(blocks: Blocks, x: Tensor): Int32Array | undefined {
+  #guess(blocks: Blocks, x: Tensor, routing: Routing): Int32Array | undefined {
     const next = this.#weights.layers[blocks.layer + 1];
     if (!next) return undefined;
-    const { context } = blocks.scope;
-    const normed = blocks.norm(x, next, "ffn_norm");
-    const scores = blocks.product(next, "ffn_gate_inp.weight", normed);
-    return this.#regions.keepGuess(blocks.scope, context.argsort(scores));
+    return this.#regions.keepGuess(blocks.scope, routing.rankingAt(next, x));
   }
 
   /** The step is over: nothing is computed with what it held. */
@@ -129,7 +129,13 @@ export class ExpertsApart implements ExpertPath {
   }
 
   /** All chosen experts at once: as {@link expertsTogether}, with slots for experts. */
-  #together(blocks: Blocks, slots: ExpertsInSlots, ranking: Int32Array, tokens: number): Tensor {
+  #together(
+    blocks: Blocks,
+    weights: LayerWeights,
+    slots: ExpertsInSlots,
+    ranking: Int32Array,
+    tokens: number,
+  ): Tensor {
     const { experts, expertsUsed } = this.#h;
     const { context } = blocks.scope;
     const flat = this.#regions.indices(context, "ids", 0, tokens * expertsUsed);
@@ -141,29 +147,32 @@ export class ExpertsApart implements ExpertPath {
     }
     const chosen = context.reshape2d(flat, expertsUsed, tokens);
     const products = slots.productsById(context, blocks.layer, chosen);
-    const weights = this.#regions.weights(context, 0, tokens, expertsUsed);
     return sumOfChosen(
       blocks,
       products,
+      biasById(context, weights, this.#regions.chosen(context, tokens)),
       this.#regions.residual(context, tokens),
       this.#regions.rows(context, tokens),
-      weights,
+      this.#regions.weights(context, 0, tokens, expertsUsed),
     );
   }
 
   /** One expert's network on its rows, its result where its pairs stand. */
   #addExpert(
-    { scope: { context, graph } }: Blocks,
+    blocks: Blocks,
+    weights: LayerWeights,
     products: (context: Context) => ExpertProducts,
-    { starts }: ExpertGroups,
+    { starts, tokensByExpert }: ExpertGroups,
     expert: number,
-    tokens: number,
   ): void {
+    const { context, graph } = blocks.scope;
+    const tokens = tokensByExpert.length / this.#h.expertsUsed;
     const first = starts[expert]!;
     const count = starts[expert + 1]! - first;
     const mine = this.#regions.indices(context, "order", first, count);
     const rows = context.getRows(this.#regions.rows(context, tokens), mine);
-    const result = expertNetwork(context, products(context), rows);
+    const bias = biasOfOne(context, weights, expert);
+    const result = expertNetwork(blocks, products(context), bias, rows);
     this.#regions.placeResult(result, first);
     graph.expand(result);
   }

@@ -1,6 +1,6 @@
 import type { Tensor } from "../ggml/tensor.ts";
 import type { Blocks, ExpertPath } from "./blocks.ts";
-import { type ExpertProducts, expertNetwork } from "./expert-network.ts";
+import { biasById, type ExpertBias, type ExpertProducts, expertNetwork } from "./expert-network.ts";
 import type { Routing } from "./router.ts";
 import type { LayerWeights } from "./weights.ts";
 
@@ -18,19 +18,21 @@ export const expertsTogether: ExpertPath = {
       joined: weights.joined("ffn_gate_exps.weight", "ffn_up_exps.weight"),
       product: (name, rows) => context.mulMatId(weights.weight(name).tensor, rows, chosen),
     };
-    return sumOfChosen(blocks, products, x, normed, routing.weights);
+    return sumOfChosen(blocks, products, biasById(context, weights, chosen), x, normed, routing.weights);
   },
 };
 
 /** x + the weighted sum of the experts that `products` chooses for each row of `normed`. */
 export function sumOfChosen(
-  { scope: { context } }: Blocks,
+  blocks: Blocks,
   products: ExpertProducts,
+  bias: ExpertBias,
   x: Tensor,
   normed: Tensor,
   weights: Tensor,
 ): Tensor {
+  const { context } = blocks.scope;
   const [width, tokens] = normed.shape;
-  const down = expertNetwork(context, products, context.reshape3d(normed, width, 1, tokens));
+  const down = expertNetwork(blocks, products, bias, context.reshape3d(normed, width, 1, tokens));
   return context.add(context.reshape2d(context.outerProduct(down, weights), width, tokens), x);
 }

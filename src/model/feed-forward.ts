@@ -4,7 +4,37 @@ import { rowsOf } from "./projection.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /**
- * down(silu(gate(x)) · up(x)), without norm and residual sum.
+ * What becomes of gate and up: silu(gate) · up, relu(gate) · up, or gpt-oss's, which bounds both and has a steeper
+ * sigmoid and up + 1.
+ */
+export type Activation = "silu" | "relu" | "swiglu_oai";
+
+/** Of gpt-oss; files do not tell them. */
+const oaiAlpha = 1.702;
+const oaiLimit = 7;
+
+/** The activation of a network whose gate and up have their own rows. */
+export function activate({ scope: { context }, hyperparameters }: Blocks, gate: Tensor, up: Tensor): Tensor {
+  switch (hyperparameters.activation) {
+    case "silu":
+      return context.swigluSplit(gate, up);
+    case "relu":
+      return context.regluSplit(gate, up);
+    case "swiglu_oai":
+      return context.swigluOai(gate, up, oaiAlpha, oaiLimit);
+  }
+}
+
+/** The activation where gate and up are one product, gate's rows first. */
+export function activateJoined({ scope: { context }, hyperparameters }: Blocks, both: Tensor): Tensor {
+  const { activation } = hyperparameters;
+  if (activation === "silu") return context.swiglu(both);
+  if (activation === "relu") return context.reglu(both);
+  throw new Error(`gate and up are not to be joined with ${activation}`);
+}
+
+/**
+ * down(activation of gate(x) and up(x)), without norm and residual sum.
  * @param suffix of the weights' names: "" for `ffn_gate.weight` and so on, "_shexp" for those of a shared expert
  */
 export function gatedNetwork(blocks: Blocks, weights: LayerWeights, x: Tensor, suffix: string): Tensor {
@@ -13,7 +43,7 @@ export function gatedNetwork(blocks: Blocks, weights: LayerWeights, x: Tensor, s
   const [gate, up] = blocks.project(weights, names, x);
   const hidden =
     gate!.source === up!.source
-      ? context.swiglu(gate!.source)
-      : context.swigluSplit(rowsOf(context, gate!), rowsOf(context, up!));
+      ? activateJoined(blocks, gate!.source)
+      : activate(blocks, rowsOf(context, gate!), rowsOf(context, up!));
   return blocks.product(weights, `ffn_down${suffix}.weight`, hidden);
 }

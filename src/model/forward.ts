@@ -115,7 +115,12 @@ export class LayerwiseRunner {
     const { backend } = runtime;
     const h = runtime.weights.layout.hyperparameters;
     this.#runtime = runtime;
-    this.#room = layerRoom * 2 + limits.maxSequences * sequenceRoom + expertTensorRoom(h, limits.maxTokens);
+    // Dense layers before the first with experts share its graph.
+    const layersAGraph = 1 + h.denseLayers;
+    this.#room =
+      layersAGraph * (layerRoom + limits.maxSequences * sequenceRoom) +
+      layerRoom +
+      expertTensorRoom(h, limits.maxTokens);
     this.#context = new Context(backend.native, { tensors: this.#room, graphNodes: this.#room });
     this.#allocator = new GraphAllocator(backend.native, backend.hostBufferType);
     const runScope = async (blocks: Blocks) => {

@@ -1,6 +1,8 @@
 import { StowageError } from "../errors.ts";
 import type { Rope } from "../ggml/context.ts";
 import type { Metadata } from "../gguf/metadata.ts";
+import type { Activation } from "./feed-forward.ts";
+import type { RouterOptions } from "./router.ts";
 
 /** The shape of a model, as its GGUF metadata tells it. Widths are in elements. */
 export interface Hyperparameters {
@@ -12,10 +14,20 @@ export interface Hyperparameters {
   readonly headWidth: number;
   /** Width of the dense feed-forward network; 0 when every layer has experts. */
   readonly feedForwardWidth: number;
+  /** How feed-forward networks and experts are gated. */
+  readonly activation: Activation;
   /** 0 for a dense model. */
   readonly experts: number;
   readonly expertsUsed: number;
   readonly expertWidth: number;
+  /** The first layers of a mixture of experts that have a dense network instead. */
+  readonly denseLayers: number;
+  /** Width of the network that every token takes beside its experts; 0 where there is none. */
+  readonly sharedExpertWidth: number;
+  /** How experts are chosen, in families that leave it to the file. */
+  readonly router?: RouterOptions;
+  /** Blocks of the file behind its layers, which predict tokens further on; they are not run. */
+  readonly skippedBlocks: number;
   readonly contextTrained: number;
   readonly normEpsilon: number;
   readonly rope: Rope;
@@ -58,6 +70,8 @@ export function readHyperparameters(metadata: Metadata, mode: Rope["mode"]): Hyp
   require(dimensions % 2 === 0, key("rope.dimension_count"), dimensions, "an even number");
   require(experts === 0 || expertsUsed > 0, key("expert_used_count"), expertsUsed, "at least 1");
   checkRopeScaling(metadata, key("rope.scaling.type"));
+  const groups = whole("expert_group_count", 0, bounds.experts, 0);
+  require(groups <= 1, key("expert_group_count"), groups, "1 (groups of experts are not supported yet)");
 
   return {
     architecture,
@@ -70,6 +84,10 @@ export function readHyperparameters(metadata: Metadata, mode: Rope["mode"]): Hyp
     experts,
     expertsUsed,
     expertWidth: whole("expert_feed_forward_length", 0, bounds.feedForward, feedForwardWidth),
+    activation: "silu",
+    denseLayers: 0,
+    sharedExpertWidth: 0,
+    skippedBlocks: 0,
     contextTrained,
     normEpsilon: checkReal(
       key("attention.layer_norm_rms_epsilon"),
@@ -85,6 +103,67 @@ export function readHyperparameters(metadata: Metadata, mode: Rope["mode"]): Hyp
       scale: 1,
     },
   };
+}
+
+/** Whether a layer has experts; else it has a dense feed-forward network. */
+export function hasExperts(h: Hyperparameters, layer: number): boolean {
+  return h.experts > 0 && layer >= h.denseLayers;
+}
+
+/** How experts can be chosen, by the number in a file. */
+const gatings: Readonly<Record<number, NonNullable<RouterOptions["gating"]>>> = {
+  1: "softmax",
+  2: "sigmoid",
+  3: "softmax of the chosen",
+};
+
+/**
+ * How experts are chosen, as the file tells it.
+ * @param gating where the file does not say; undefined when it has to
+ * @throws StowageError model_invalid, gguf_metadata_missing, gguf_metadata_type
+ */
+export function readRouter(metadata: Metadata, gating?: RouterOptions["gating"]): RouterOptions {
+  const key = (name: string) => `${metadata.string("general.architecture")}.${name}`;
+  const func = key("expert_gating_func");
+  const number = gating !== undefined && !metadata.has(func) ? undefined : metadata.number(func);
+  // Files from before the key was known say 0.
+  const found = number === undefined || (number === 0 && gating) ? gating : gatings[number];
+  require(found !== undefined, func, number ?? 0, "1 (softmax), 2 (sigmoid) or 3 (softmax of the chosen)");
+  const norm = key("expert_weights_norm");
+  const scale = checkReal(
+    key("expert_weights_scale"),
+    metadata.number(key("expert_weights_scale"), 1),
+    0,
+    1e6,
+  );
+  return {
+    gating: found!,
+    normalise: metadata.has(norm) && metadata.boolean(norm),
+    // 0 stands for none in files.
+    scale: scale === 0 ? 1 : scale,
+  };
+}
+
+/**
+ * What models with shared experts and dense layers before those with experts have more.
+ * @throws StowageError model_invalid, gguf_metadata_type
+ */
+export function readMixedLayers(metadata: Metadata, h: Hyperparameters) {
+  const key = (name: string) => `${h.architecture}.${name}`;
+  const whole = (name: string, low: number, high: number, fallback?: number) =>
+    checkWhole(key(name), metadata.number(key(name), fallback), low, high);
+  require(h.experts > 0, key("expert_count"), h.experts, "at least 1");
+  const denseLayers = whole("leading_dense_block_count", 0, h.layers, 0);
+  const shared = whole("expert_shared_count", 0, bounds.experts, 0);
+  require(denseLayers === 0 || h.feedForwardWidth > 0, key(
+    "feed_forward_length",
+  ), h.feedForwardWidth, "at least 1");
+  const skippedBlocks = whole("nextn_predict_layers", 0, h.layers - 1, 0);
+  const layers = h.layers - skippedBlocks;
+  require(denseLayers < layers, key(
+    "leading_dense_block_count",
+  ), denseLayers, `below ${layers}, the number of layers`);
+  return { layers, skippedBlocks, denseLayers, sharedExpertWidth: shared * h.expertWidth };
 }
 
 function checkRopeScaling(metadata: Metadata, key: string): void {

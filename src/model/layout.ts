@@ -69,7 +69,7 @@ export function planWeights(
   const globals = planner.place("", specs);
   const output = specs.find(({ name }) => name === outputName);
   if (output && !globals.has(outputName)) globals.set(outputName, planner.alone(output, embeddings));
-  checkAllKnown(file, family, [globals, ...layers]);
+  checkAllKnown(file, family, hyperparameters, [globals, ...layers]);
   return {
     hyperparameters,
     vocabulary,
@@ -195,11 +195,16 @@ interface Found {
 function checkAllKnown(
   file: GgufFile,
   { name: architecture }: Family,
+  { layers, skippedBlocks }: Hyperparameters,
   weights: readonly ReadonlyMap<string, Placed>[],
 ): void {
   const placed = weights.flatMap((entries) => [...entries.values()].flatMap(({ parts }) => parts));
   const known = new Set(placed.map(({ name }) => name));
-  const unknown = [...file.tensors.keys()].find((name) => !known.has(name));
+  const skipped = (name: string) => {
+    const block = Number(/^blk\.(\d+)\./.exec(name)?.[1]);
+    return block >= layers && block < layers + skippedBlocks;
+  };
+  const unknown = [...file.tensors.keys()].find((name) => !known.has(name) && !skipped(name));
   if (unknown) throw new StowageError("model_tensor_unknown", { name: unknown, architecture });
 }
 
