@@ -21,6 +21,9 @@ export class SpecialTokens {
   readonly #special: readonly Special[];
   /** Some tokens swallow the spaces around them: then libllama does all. */
   readonly #strips: boolean;
+  /** What opens and what closes a text, as far as its kind of vocabulary has that. */
+  readonly #opening: Int32Array;
+  readonly #closing: Int32Array;
 
   constructor(vocabulary: LlamaVocabulary) {
     const { unknown, control, userDefined, stripsLeft, stripsRight } = tokenAttributes;
@@ -37,6 +40,10 @@ export class SpecialTokens {
     this.#vocabulary = vocabulary;
     this.#special = special.sort((a, b) => b.spelling.length - a.spelling.length);
     this.#strips = strips;
+    const around = vocabulary.tokenize(new Uint8Array(0), { addSpecial: true, parseSpecial: false });
+    const opens = vocabulary.type === "wpm" || vocabulary.addsBos;
+    this.#opening = around.slice(0, opens ? 1 : 0);
+    this.#closing = around.slice(this.#opening.length);
   }
 
   /** As `LlamaVocabulary.tokenize`. */
@@ -50,7 +57,7 @@ export class SpecialTokens {
     for (const special of present) parts = cut(parts, special);
 
     const tokens: number[] = [];
-    if (options.addSpecial && vocabulary.addsBos && vocabulary.bos !== undefined) tokens.push(vocabulary.bos);
+    if (options.addSpecial) tokens.push(...this.#opening);
     for (const part of parts) {
       if (typeof part === "number") tokens.push(part);
       else {
@@ -58,7 +65,7 @@ export class SpecialTokens {
         for (const token of split) tokens.push(token);
       }
     }
-    if (options.addSpecial && vocabulary.addsEos && vocabulary.eos !== undefined) tokens.push(vocabulary.eos);
+    if (options.addSpecial) tokens.push(...this.#closing);
     return Int32Array.from(tokens);
   }
 }

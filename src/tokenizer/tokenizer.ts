@@ -4,7 +4,7 @@ import type { LlamaVocabulary, VocabularyType } from "../ggml/llama-vocabulary.t
 import { type GgufFile, openGguf } from "../gguf/read.ts";
 import { SpecialTokens } from "./special-tokens.ts";
 import { Utf8Stream } from "./utf8.ts";
-import { checkVocabulary, longestRun, maxRun, splitsRecursively } from "./vocabulary.ts";
+import { checkVocabulary, longestRun, maxRun, splitsRecursively, vocabularyWarning } from "./vocabulary.ts";
 
 /**
  * Longest text that is encoded, bytes of UTF-8 (1 MiB): libllama takes about a second for it, in which the event
@@ -36,6 +36,8 @@ export class Tokenizer {
   readonly type: VocabularyType;
   /** The chat template that the file carries, if any; see `ChatTemplate`. */
   readonly chatTemplate: string | undefined;
+  /** What its owner should be told of the vocabulary; undefined when there is nothing. */
+  readonly warning: string | undefined;
   readonly #model: LlamaModel;
   readonly #vocabulary: LlamaVocabulary;
   #special: SpecialTokens | undefined;
@@ -52,10 +54,11 @@ export class Tokenizer {
     const { metadata, path } = typeof file === "string" ? await openGguf(file) : file;
     checkVocabulary(metadata);
     const model = await LlamaModel.load(path, { vocabOnly: true, mmap: true });
-    return new Tokenizer(model, splitsRecursively(metadata) ? maxRun : undefined);
+    const recursive = splitsRecursively(metadata);
+    return new Tokenizer(model, recursive ? maxRun : undefined, vocabularyWarning(metadata));
   }
 
-  private constructor(model: LlamaModel, maxRun: number | undefined) {
+  private constructor(model: LlamaModel, maxRun: number | undefined, warning: string | undefined) {
     const { vocabulary } = model;
     this.bos = vocabulary.bos;
     this.eos = vocabulary.eos;
@@ -63,6 +66,7 @@ export class Tokenizer {
     this.vocabularySize = vocabulary.size;
     this.type = vocabulary.type;
     this.chatTemplate = model.chatTemplate;
+    this.warning = warning;
     this.#model = model;
     this.#vocabulary = vocabulary;
     this.#maxRun = maxRun;
@@ -86,7 +90,8 @@ export class Tokenizer {
   }
 
   /**
-   * The text of a whole sequence of tokens. Bytes that are not UTF-8 become U+FFFD.
+   * The text of a whole sequence of tokens. Bytes that are not UTF-8 become U+FFFD. Word pieces (BERT's) are put together
+   * as prose; text of every other kind comes back as it was, but for what its vocabulary cannot say.
    * @param options.showControl whether control tokens are spelled out; else they are left out
    * @throws StowageError token_invalid, native_disposed
    */
@@ -96,7 +101,11 @@ export class Tokenizer {
     if (wrong !== undefined) {
       throw new StowageError("token_invalid", { token: wrong, limit: this.vocabularySize });
     }
-    return decoder.decode(this.#vocabulary.detokenize(Int32Array.from(list), options.showControl ?? false));
+    const showControl = options.showControl ?? false;
+    if (this.type === "bpe") return decoder.decode(this.#piecesOf(list, showControl));
+    const text = decoder.decode(this.#vocabulary.detokenize(Int32Array.from(list), showControl));
+    // Every word piece that begins a word begins with a space.
+    return this.type === "wpm" && text.startsWith(" ") ? text.slice(1) : text;
   }
 
   /**
@@ -133,6 +142,12 @@ export class Tokenizer {
   dispose(): void {
     this.#pieces.length = 0;
     this.#model.dispose();
+  }
+
+  /** libllama would take the space before some punctuation away, which byte pairs had kept. */
+  #piecesOf(tokens: readonly number[], showControl: boolean): Uint8Array {
+    const pieces = tokens.map((token) => this.#piece(token));
+    return Buffer.concat(pieces.map(({ bytes, hidden }) => (hidden && !showControl ? nothing.bytes : bytes)));
   }
 
   #piece(token: number): Piece {
