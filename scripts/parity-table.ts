@@ -6,12 +6,14 @@ import { loadNative } from "../src/ggml/library.ts";
 import { machineInfo } from "../src/workload/machine.ts";
 import { boundOf, clearTokens, parityCases, typeName, writeCase } from "../test/parity-cases.ts";
 import { greedyTokens, measureParity, worst } from "../test/parity-measure.ts";
+import { vocabularySection } from "./vocabulary-table.ts";
 
 const path = join(import.meta.dirname, "../docs/parity.md");
 const folder = mkdtempSync(join(tmpdir(), "stowage-parity-"));
 const rows: string[] = [];
 let outputs = 0;
 let same = 0;
+let vocabularies = "";
 try {
   for (const parityCase of parityCases) {
     for (const type of parityCase.types) {
@@ -24,6 +26,7 @@ try {
       same += 2 - divergences.length;
     }
   }
+  vocabularies = await vocabularySection(folder);
 } finally {
   rmSync(folder, { recursive: true });
 }
@@ -45,7 +48,8 @@ logits. Why each type has its bound stands at \`boundOf\` in \`test/parity-cases
 | Architecture | Type | Prefill | Decode | Batch | Bound |
 |---|---|---|---|---|---|
 ${rows.join("\n")}
-`;
+
+${vocabularies}`;
 writeFileSync(path, page);
 
 function shown(value: number): string {
