@@ -16,7 +16,7 @@ const lines = [
   ["gateway"],
   ["batches", "scheduler", "engine"],
   ["model", "experts", "kv"],
-  ["tokenizer", "gguf", "ggml", "store", "workload"],
+  ["grammar", "tokenizer", "gguf", "ggml", "store", "workload"],
 ];
 const nativePackages = new Set(["koffi"]);
 

@@ -153,6 +153,43 @@ const entries = {
     next: "Leave it out to generate until the model ends or the context is full.",
   },
 
+  // Grammars and JSON schemas
+  grammar_syntax: {
+    status: 400,
+    message: "The grammar cannot be read at line {line}, column {column}: {reason}.",
+    next: "Correct it; docs/structured-output.md describes the notation.",
+  },
+  grammar_limit: {
+    status: 400,
+    message: "The grammar goes over a limit: {what} ({found}; at most {limit}).",
+    next: "Make the grammar or schema smaller, or less ambiguous.",
+  },
+  grammar_empty: {
+    status: 400,
+    message: "There is no finite text that the grammar allows.",
+    next: "Check that every rule can come to an end.",
+  },
+  grammar_vocabulary: {
+    status: 400,
+    message: "No token of this model goes on with a text that the grammar allows.",
+    next: "Change the grammar to characters that the model's vocabulary has.",
+  },
+  grammar_token: {
+    status: 500,
+    message: "Token {token} was taken where the grammar does not allow it.",
+    next: "Please report this.",
+  },
+  schema_invalid: {
+    status: 400,
+    message: "The JSON schema is wrong at {where}: {reason}.",
+    next: "Correct the schema.",
+  },
+  schema_unsupported: {
+    status: 400,
+    message: "The JSON schema's {keyword} at {where} cannot be kept exactly: {reason}.",
+    next: "Leave it out, or put it another way; docs/structured-output.md lists what can be kept.",
+  },
+
   // Gateway and engine processes
   engine_start: {
     status: 500,

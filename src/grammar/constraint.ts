@@ -1,0 +1,92 @@
+import { StowageError } from "../errors.ts";
+import { type Automaton, anyControlToken } from "./automaton.ts";
+import { type ParseState, ParseStates } from "./parse-states.ts";
+import { TokenMasks } from "./token-masks.ts";
+import type { TokenTrie } from "./token-trie.ts";
+
+/** A grammar made ready for a vocabulary; sequences share it. */
+export class TokenGrammar {
+  readonly states: ParseStates;
+  readonly masks: TokenMasks;
+  readonly trie: TokenTrie;
+
+  constructor(automaton: Automaton, trie: TokenTrie) {
+    this.trie = trie;
+    this.states = new ParseStates(automaton, trie.longest);
+    this.masks = new TokenMasks(this.states, trie);
+  }
+}
+
+/** Holds one sequence to a grammar: says before each token which ones may come, and is told which one came. */
+export class Constraint {
+  readonly #grammar: TokenGrammar;
+  #state: ParseState;
+
+  constructor(grammar: TokenGrammar) {
+    this.#grammar = grammar;
+    this.#state = grammar.states.start;
+  }
+
+  /** Whether the text may end here; only then may a token come that ends the generation. */
+  get accepts(): boolean {
+    return this.#state.accepts;
+  }
+
+  /** Whether the text is one that nothing can be added to. */
+  get isComplete(): boolean {
+    return this.#state.accepts && !this.#grammar.states.goesOn(this.#state);
+  }
+
+  /** Whether the model speaks freely here: every token may come, as far as no text begins that the grammar reads. */
+  get isFree(): boolean {
+    return this.#state.free;
+  }
+
+  /**
+   * A bit for each token that may come next, 32 a word. Shared: do not write to it.
+   * @throws StowageError grammar_vocabulary when there is none, grammar_limit when the grammar is too ambiguous
+   */
+  mask(): Uint32Array {
+    return this.#grammar.masks.of(this.#state);
+  }
+
+  /**
+   * Writes the logits of the tokens that may come to `out`, and -Infinity for all others.
+   * @throws StowageError as {@link Constraint.mask}
+   */
+  apply(logits: Float32Array, out: Float32Array): void {
+    const mask = this.mask();
+    out.fill(Number.NEGATIVE_INFINITY);
+    for (let word = 0; word < mask.length; word++) {
+      let bits = mask[word]!;
+      while (bits !== 0) {
+        const token = (word << 5) + 31 - Math.clz32(bits);
+        out[token] = logits[token]!;
+        bits ^= 1 << (token & 31);
+      }
+    }
+  }
+
+  /**
+   * Goes on by a token that became part of the sequence.
+   * @throws StowageError grammar_token when it may not come here
+   */
+  accept(token: number): void {
+    const next = this.#after(token);
+    if (!next) throw new StowageError("grammar_token", { token });
+    this.#state = next;
+  }
+
+  #after(token: number): ParseState | null {
+    const { states, trie } = this.#grammar;
+    states.beginWork();
+    const bytes = trie.textOf(token);
+    if (bytes) {
+      let state: ParseState | null = this.#state;
+      for (let at = 0; at < bytes.length && state; at++) state = states.step(state, bytes[at]!);
+      return state;
+    }
+    if (trie.endTokens.includes(token)) return this.#state.accepts ? this.#state : null;
+    return states.stepToken(this.#state, token, anyControlToken);
+  }
+}
