@@ -108,6 +108,11 @@ const entries = {
     message: "The option {option} is {value}; it has to be {range}.",
     next: "Correct it, or leave it out to get its default.",
   },
+  kv_type: {
+    status: 400,
+    message: "The KV cache cannot be {type}: heads of {width} elements are no whole blocks of {block}.",
+    next: "Load this model with a cache of f16.",
+  },
   expert_memory: {
     status: 400,
     message:

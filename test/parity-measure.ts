@@ -1,4 +1,5 @@
 import type { KvRun } from "../src/kv/cache.ts";
+import { defaultKvTypes, type KvTypes } from "../src/kv/types.ts";
 import { OwnModel } from "./parity-own.ts";
 import { PeerModel } from "./parity-peer.ts";
 import { routingMargins } from "./routing-margins.ts";
@@ -56,18 +57,25 @@ export function isClear({ margin }: Row): boolean {
 /** Gives `count` tokens; others for another `seed`, a whole number. */
 export type TokenSource = (count: number, seed: number) => number[];
 
+/** How both sides are set up. */
+export interface ParityOptions {
+  /** Whether our weights are in the layout of the fast kernels, as libllama's are, or still as in the file. Default true. */
+  readonly converted?: boolean;
+  /** Of keys and values, on both sides. Default F16. */
+  readonly kvTypes?: KvTypes;
+}
+
 /**
  * Compares the project's forward pass with libllama's on one file.
  * @param tokensFor called once the model is there
- * @param converted whether our weights are in the layout of the fast kernels, as libllama's are, or still as in the file
  */
 export async function measureParity(
   path: string,
   tokensFor: (own: OwnModel, peer: PeerModel) => Promise<TokenSource>,
-  converted = true,
+  { converted = true, kvTypes = defaultKvTypes }: ParityOptions = {},
 ): Promise<Parity> {
-  const own = await OwnModel.load(path, { sequences: joining.flat().length, cellsEach, converted });
-  const peer = await PeerModel.load(path, cellsEach);
+  const own = await OwnModel.load(path, { sequences: joining.flat().length, cellsEach, converted, kvTypes });
+  const peer = await PeerModel.load(path, cellsEach, kvTypes);
   try {
     const source = await tokensFor(own, peer);
     const alone = await compareAlone(own, peer, source);

@@ -4,6 +4,7 @@ import { loadNative } from "../src/ggml/library.ts";
 import { openGguf } from "../src/gguf/read.ts";
 import { KvCache, type KvRun } from "../src/kv/cache.ts";
 import { KvTensors } from "../src/kv/tensors.ts";
+import type { KvTypes } from "../src/kv/types.ts";
 import { kvShape } from "../src/model/attention-shape.ts";
 import { familyOf } from "../src/model/families.ts";
 import type { Runtime } from "../src/model/forward.ts";
@@ -37,7 +38,7 @@ export class OwnModel implements Scorer {
    */
   static async load(
     path: string,
-    options: { sequences: number; cellsEach: number; converted: boolean },
+    options: { sequences: number; cellsEach: number; converted: boolean; kvTypes?: KvTypes },
   ): Promise<OwnModel> {
     const backend = new Backend(loadNative(), { threads: 1 });
     const file = await openGguf(path);
@@ -47,7 +48,7 @@ export class OwnModel implements Scorer {
     if (options.converted) await weights.convert(Number.POSITIVE_INFINITY);
     const cellsEach = Math.ceil(options.cellsEach / keyStep) * keyStep;
     const cells = cellsEach * (options.sequences + 1);
-    const kv = new KvTensors(backend, kvShape(layout.hyperparameters, cells));
+    const kv = new KvTensors(backend, kvShape(layout.hyperparameters, cells, options.kvTypes));
     return new OwnModel({ backend, family, weights, kv }, options.sequences, cellsEach);
   }
 

@@ -1,5 +1,6 @@
 import { LlamaContext } from "../src/ggml/llama-context.ts";
 import { LlamaModel } from "../src/ggml/llama-model.ts";
+import { defaultKvTypes, type KvTypes } from "../src/kv/types.ts";
 
 /** One sequence after another through a model. */
 export interface Scorer {
@@ -11,21 +12,22 @@ export interface Scorer {
 }
 
 /**
- * libllama on the CPU with one sequence alone: weights repacked (its default), flash attention on, keys and values in
- * F16 (its default), one thread.
+ * libllama on the CPU with one sequence alone: weights repacked (its default), flash attention on, one thread.
  */
 export class PeerModel implements Scorer {
   readonly model: LlamaModel;
   readonly #context: LlamaContext;
   #position = 0;
 
-  static async load(path: string, contextTokens: number): Promise<PeerModel> {
-    return new PeerModel(await LlamaModel.load(path), contextTokens);
+  static async load(path: string, contextTokens: number, kvTypes = defaultKvTypes): Promise<PeerModel> {
+    // libllama turns quantised keys and values by a Hadamard matrix first; not doing so is what can be compared.
+    process.env.LLAMA_ATTN_ROT_DISABLE = "1";
+    return new PeerModel(await LlamaModel.load(path), contextTokens, kvTypes);
   }
 
-  private constructor(model: LlamaModel, contextTokens: number) {
+  private constructor(model: LlamaModel, contextTokens: number, kvTypes: KvTypes) {
     this.model = model;
-    this.#context = new LlamaContext(model, { contextTokens, threads: 1, flashAttention: true });
+    this.#context = new LlamaContext(model, { contextTokens, threads: 1, flashAttention: true, kvTypes });
   }
 
   begin(): void {

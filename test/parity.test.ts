@@ -26,8 +26,9 @@ describe("logits and greedy output equal libllama's on the same file and tokens"
       it(`${parityCase.name}: ${typeName(type)}`, async (t) => {
         const path = join(folder, "model.gguf");
         await writeCase(path, parityCase, type);
-        const parity = await measureParity(path, clearTokens);
-        check(t, parity, { bound: boundOf(type.type), clearShare: 0.9 });
+        const { kvTypes } = parityCase;
+        const parity = await measureParity(path, clearTokens, kvTypes && { kvTypes });
+        check(t, parity, { bound: boundOf(type.type, kvTypes), clearShare: 0.9 });
       });
     }
   }
@@ -45,7 +46,7 @@ describe("logits and greedy output equal libllama's before weights are converted
       it(`${parityCase.name}: ${type}`, async (t) => {
         const path = join(folder, "model.gguf");
         await writeCase(path, parityCase, { type });
-        const parity = await measureParity(path, clearTokens, false);
+        const parity = await measureParity(path, clearTokens, { converted: false });
         check(t, parity, { bound: boundOf(type), clearShare: 0.9 });
       });
     }

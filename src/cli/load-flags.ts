@@ -6,6 +6,7 @@ import {
   type PrefetchName,
   prefetchNames,
 } from "../experts/policies/policies.ts";
+import { type KvTypeName, kvTypeNames } from "../kv/types.ts";
 import { parseBytes, parseExpertMemory, parseNumber } from "./arguments.ts";
 import { Progress } from "./progress.ts";
 
@@ -13,6 +14,8 @@ import { Progress } from "./progress.ts";
 export interface LoadFlags {
   readonly context?: number;
   readonly threads?: number;
+  readonly cacheTypeK?: KvTypeName;
+  readonly cacheTypeV?: KvTypeName;
   readonly memory?: number;
   readonly expertMemory?: number | string;
   readonly expertPolicy?: EvictionName;
@@ -28,6 +31,16 @@ export function addLoadFlags(command: Command, context: string): Command {
   return command
     .option("--context <tokens>", context, parseNumber)
     .option("--threads <n>", "compute threads (default: the processors of this machine)", parseNumber)
+    .addOption(
+      command
+        .createOption("--cache-type-k <type>", "type of the KV cache's keys (default: f16)")
+        .choices(kvTypeNames),
+    )
+    .addOption(
+      command
+        .createOption("--cache-type-v <type>", "type of the KV cache's values (default: f16)")
+        .choices(kvTypeNames),
+    )
     .option("--memory <size>", "most memory to take, such as 2GiB (default: no limit)", parseBytes)
     .option(
       "--expert-memory <size>",
@@ -55,10 +68,13 @@ export function addLoadFlags(command: Command, context: string): Command {
 
 /** The flags that were given, as options of the engine. */
 export function loadOptionsOf(flags: LoadFlags): LoadOptions {
-  const { context, threads, memory, expertMemory, expertPolicy, expertPrefetch, unprepared } = flags;
+  const { context, threads, cacheTypeK, cacheTypeV, memory } = flags;
+  const { expertMemory, expertPolicy, expertPrefetch, unprepared } = flags;
   return {
     ...(context === undefined ? {} : { contextTokens: context }),
     ...(threads === undefined ? {} : { threads }),
+    ...(cacheTypeK === undefined ? {} : { cacheTypeK }),
+    ...(cacheTypeV === undefined ? {} : { cacheTypeV }),
     ...(memory === undefined ? {} : { memory }),
     ...(expertMemory === undefined ? {} : { expertMemory }),
     ...(expertPolicy === undefined ? {} : { expertPolicy }),

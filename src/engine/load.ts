@@ -61,13 +61,14 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
   try {
     const threads = whole("threads", options.threads ?? availableParallelism(), 512);
     const backend = own(new Backend(loadNative(), { threads }));
-    const { layout, slots, limits, memory: plan } = await planModel(file, family, backend, options);
+    const planned = await planModel(file, family, backend, options);
+    const { layout, slots, limits, kvTypes, memory: plan } = planned;
     const h = layout.hyperparameters;
-    if (options.memory !== undefined) checkBudget(plan, layout, options.memory);
+    if (options.memory !== undefined) checkBudget(plan, options.memory);
     await options.onPlan?.(plan);
 
     const weights = own(new ModelWeights(file, layout, backend));
-    const kv = own(new KvTensors(backend, kvShape(h, plan.kvCells)));
+    const kv = own(new KvTensors(backend, kvShape(h, plan.kvCells, kvTypes)));
     tokenizer = own(await vocabulary);
     options.signal?.throwIfAborted();
     if (slots) {

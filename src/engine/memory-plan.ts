@@ -1,6 +1,7 @@
 import { StowageError } from "../errors.ts";
 import { cellStep } from "../kv/cache.ts";
 import { kvBytes } from "../kv/tensors.ts";
+import { defaultKvTypes, isQuantised, type KvTypes } from "../kv/types.ts";
 import { attendedWidth, kvShape, leastTileRows, queryRows } from "../model/attention-shape.ts";
 import { expertRegionBytes } from "../model/expert-regions.ts";
 import { mostRowsTogether } from "../model/experts-apart.ts";
@@ -42,6 +43,7 @@ export function planMemory(
   limits: EngineLimits,
   kvCells: number,
   experts: ExpertSlotPlan = { bytes: 0, slots: 0 },
+  kvTypes: KvTypes = defaultKvTypes,
 ): MemoryPlan {
   const h = layout.hyperparameters;
   const cells = Math.ceil(kvCells / cellStep) * cellStep;
@@ -49,8 +51,8 @@ export function planMemory(
     mappedWeights: layout.mappedBytes,
     convertedWeights: layout.repackedBytes + layout.joinedBytes,
     experts: experts.bytes,
-    kv: kvBytes(kvShape(h, cells)),
-    compute: computeBytes(h, layout.vocabulary, limits),
+    kv: kvBytes(kvShape(h, cells, kvTypes)),
+    compute: computeBytes(h, layout.vocabulary, limits, kvTypes),
     work: Math.ceil(limits.stepTokens * widest(h) * activationBytes) + rowTableBytes(h, experts.slots),
   };
   const total = Object.values(kinds).reduce((sum, bytes) => sum + bytes, 0);
@@ -61,10 +63,9 @@ export function planMemory(
  * @param budget bytes
  * @throws StowageError memory_budget, saying by how much the plan exceeds it and what would fit
  */
-export function checkBudget(plan: MemoryPlan, layout: WeightLayout, budget: number): void {
+export function checkBudget(plan: MemoryPlan, budget: number): void {
   if (plan.total <= budget) return;
-  const h = layout.hyperparameters;
-  const cellBytes = kvBytes(kvShape(h, 1));
+  const cellBytes = plan.kv / plan.kvCells;
   const room = budget - (plan.total - plan.kv);
   const cells = Math.floor(room / cellBytes / cellStep) * cellStep;
   const fits =
@@ -97,8 +98,14 @@ function rowTableBytes(h: Hyperparameters, slots: number): number {
  * Upper bound of a step's activations: attention and feed-forward network do not live at the same time, results of
  * experts do (see experts-apart.ts).
  */
-function computeBytes(h: Hyperparameters, vocabulary: number, limits: EngineLimits): number {
+function computeBytes(
+  h: Hyperparameters,
+  vocabulary: number,
+  limits: EngineLimits,
+  kvTypes: KvTypes,
+): number {
   const { stepTokens: tokens } = limits;
+  const keys = Math.ceil(limits.contextTokens / cellStep) * cellStep;
   const projected = (h.heads + 2 * h.kvHeads) * h.headWidth;
   const attention = 2 * h.width + 3 * projected;
   const dense = h.experts === 0 || h.denseLayers > 0 ? 3 * h.width + 3 * h.feedForwardWidth : 0;
@@ -109,11 +116,21 @@ function computeBytes(h: Hyperparameters, vocabulary: number, limits: EngineLimi
   const filledUp =
     Math.min(limits.maxSequences, Math.ceil(tokens / leastTileRows)) * queryRows(leastTileRows);
   const padded = filledUp * h.heads * attendedWidth(h.headWidth, 1) * floatBytes;
-  const masks = Math.max(tokens, filledUp) * Math.ceil(limits.contextTokens / cellStep) * cellStep * 2;
+  const masks = Math.max(tokens, filledUp) * keys * 2;
   const attended = tokens * h.heads * h.headWidth * floatBytes;
+  // The cells of one sequence and layer at a time, see Blocks.
+  const dequantised = isQuantised(kvTypes) ? 2 * keys * h.kvHeads * h.headWidth * floatBytes : 0;
   const logits = limits.maxSequences * vocabulary * floatBytes;
   const apart = h.experts > 0 ? expertRegionBytes(h, tokens) : 0;
-  return tokens * Math.max(attention, network) * floatBytes + masks + padded + attended + logits + apart;
+  return (
+    tokens * Math.max(attention, network) * floatBytes +
+    masks +
+    padded +
+    attended +
+    dequantised +
+    logits +
+    apart
+  );
 }
 
 /** Rounded up: a budget that is raised by so much suffices. */

@@ -1,6 +1,7 @@
 import { StowageError } from "../errors.ts";
 import type { Backend } from "../ggml/backend.ts";
 import type { GgufFile } from "../gguf/read.ts";
+import { type KvTypeName, type KvTypes, kvTypesOf } from "../kv/types.ts";
 import type { Family } from "../model/family.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 import { planWeights } from "../model/layout.ts";
@@ -16,6 +17,9 @@ export interface SizeOptions {
   readonly maxSequences?: number;
   /** Tokens that the KV cache holds for all sequences together. Default: two full contexts, at least 512 a sequence. */
   readonly kvTokens?: number;
+  /** Types of the KV cache's keys and values. Default `f16`. */
+  readonly cacheTypeK?: KvTypeName;
+  readonly cacheTypeV?: KvTypeName;
   /** Most tokens of one step, prefill and decode together. Default 512. */
   readonly stepTokens?: number;
 }
@@ -24,6 +28,7 @@ export interface SizeOptions {
 export interface ModelPlan extends ExpertPlan {
   readonly limits: EngineLimits;
   readonly memory: MemoryPlan;
+  readonly kvTypes: KvTypes;
 }
 
 const defaultContext = 4096;
@@ -33,7 +38,7 @@ const leastTokensASequence = 512;
 const defaultSequences = 8;
 const defaultStepTokens = 512;
 
-/** @throws StowageError load_option, expert_memory, model_* */
+/** @throws StowageError load_option, kv_type, expert_memory, model_* */
 export async function planModel(
   file: GgufFile,
   family: Family,
@@ -47,8 +52,9 @@ export async function planModel(
       ? { layout: planWeights(file, family, backend) }
       : (await import("./expert-memory.ts")).planExperts(file, family, backend, expertMemory);
   const { limits, kvTokens } = sizesOf(options, experts.layout.hyperparameters);
-  const memory = planMemory(experts.layout, limits, kvTokens, experts.slots?.plan);
-  return { ...experts, limits, memory };
+  const kvTypes = kvTypesOf(options.cacheTypeK, options.cacheTypeV);
+  const memory = planMemory(experts.layout, limits, kvTokens, experts.slots?.plan, kvTypes);
+  return { ...experts, limits, memory, kvTypes };
 }
 
 /** The options with their defaults. @throws StowageError load_option */

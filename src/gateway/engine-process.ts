@@ -148,10 +148,10 @@ export class EngineProcess {
   /** @throws StowageError those of `loadEngine` and of `planned`; engine_start when the process ends */
   load(path: string, settings: Partial<ModelSettings>, listener: LoadListener): Promise<ReadyMessage> {
     const { contextTokens, maxSequences, kvTokens, stepTokens, threads } = settings;
-    const { expertMemory, expertPolicy, expertPrefetch, prepare } = settings;
+    const { cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare } = settings;
     const given = {
       ...{ contextTokens, maxSequences, kvTokens, stepTokens, threads },
-      ...{ expertMemory, expertPolicy, expertPrefetch, prepare },
+      ...{ cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare },
     };
     return new Promise((resolve, reject) => {
       this.#load = { listener, resolve, reject };

@@ -1,10 +1,13 @@
 import type { EvictionName, PrefetchName } from "../experts/policies/policies.ts";
+import type { KvTypeName } from "../kv/types.ts";
 
 /** How a model is loaded; what is left out gets the engine's default (see `LoadOptions`). */
 export interface ModelSettings {
   readonly contextTokens?: number;
   readonly maxSequences?: number;
   readonly kvTokens?: number;
+  readonly cacheTypeK?: KvTypeName;
+  readonly cacheTypeV?: KvTypeName;
   readonly stepTokens?: number;
   readonly threads?: number;
   /** Bytes, or a share of all experts such as "50%". */

@@ -45,6 +45,7 @@ const base = {
   ggml_clamp: "void* ggml_clamp(void*, void*, float, float)",
   ggml_div: "void* ggml_div(void*, void*, void*)",
   ggml_cpy: "void* ggml_cpy(void*, void*, void*)",
+  ggml_cast: "void* ggml_cast(void*, void*, int)",
   ggml_reshape_2d: "void* ggml_reshape_2d(void*, void*, int64_t, int64_t)",
   ggml_reshape_3d: "void* ggml_reshape_3d(void*, void*, int64_t, int64_t, int64_t)",
   ggml_view_1d: "void* ggml_view_1d(void*, void*, int64_t, size_t)",

@@ -184,6 +184,10 @@ export class Context {
   copy(a: Tensor, target: Tensor): Tensor {
     return this.#make("ggml_cpy", a.pointer, target.pointer);
   }
+  /** A copy in another type. Quantised tensors can become F32 only. */
+  cast(a: Tensor, type: TensorType): Tensor {
+    return this.#make("ggml_cast", a.pointer, tensorTypes[type].id);
+  }
   reshape2d(a: Tensor, n0: number, n1: number): Tensor {
     return this.#make("ggml_reshape_2d", a.pointer, n0, n1);
   }

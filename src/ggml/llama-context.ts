@@ -5,6 +5,7 @@ import { LlamaBatch, type LlamaBatchEntry } from "./llama-batch.ts";
 import type { LlamaModel } from "./llama-model.ts";
 import { contextParamsLayout, withFields } from "./llama-params.ts";
 import { threadpoolLayout } from "./struct.ts";
+import { type TensorType, tensorTypes } from "./types.ts";
 
 /** What is left out is as llama.cpp does it by itself. */
 export interface LlamaContextOptions {
@@ -18,6 +19,8 @@ export interface LlamaContextOptions {
   readonly sequences?: number;
   readonly threads: number;
   readonly flashAttention?: boolean;
+  /** Types of keys and values. */
+  readonly kvTypes?: { readonly keys: TensorType; readonly values: TensorType };
   /** One KV cache for all sequences; else each has an equal part of its own. */
   readonly unifiedKv?: boolean;
 }
@@ -44,7 +47,7 @@ export class LlamaContext {
   constructor(model: LlamaModel, options: LlamaContextOptions) {
     const { functions, contextDefaults, native } = model.llama;
     const batchTokens = Math.min(options.batchTokens ?? defaultBatchTokens, options.contextTokens);
-    const { microBatchTokens, sequences, flashAttention, unifiedKv } = options;
+    const { microBatchTokens, sequences, flashAttention, kvTypes, unifiedKv } = options;
     const bytes = withFields(contextDefaults, contextParamsLayout, {
       contextTokens: options.contextTokens,
       batchTokens,
@@ -53,6 +56,7 @@ export class LlamaContext {
       ...(microBatchTokens !== undefined && { microBatchTokens }),
       ...(sequences !== undefined && { sequences }),
       ...(flashAttention !== undefined && { flashAttention }),
+      ...(kvTypes && { typeK: tensorTypes[kvTypes.keys].id, typeV: tensorTypes[kvTypes.values].id }),
       ...(unifiedKv !== undefined && { unifiedKv }),
     });
     this.model = model;

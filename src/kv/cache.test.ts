@@ -5,9 +5,10 @@ import { Backend } from "../ggml/backend.ts";
 import { loadNative } from "../ggml/library.ts";
 import { cellStep, KvCache, type KvRun } from "./cache.ts";
 import { KvTensors, kvBytes } from "./tensors.ts";
+import { defaultKvTypes } from "./types.ts";
 
 const backend = new Backend(loadNative(), { threads: 1 });
-const shape = { layers: 2, width: 2 };
+const shape = { layers: 2, width: 2, types: defaultKvTypes };
 const allTensors: KvTensors[] = [];
 after(() => {
   for (const tensors of allTensors) tensors.dispose();

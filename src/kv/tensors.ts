@@ -2,9 +2,8 @@ import type { Backend } from "../ggml/backend.ts";
 import type { Buffer } from "../ggml/buffer.ts";
 import { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
-
-/** Bytes of one F16. */
-const halfBytes = 2;
+import { rowBytes, type TensorType } from "../ggml/types.ts";
+import { isQuantised, type KvTypes } from "./types.ts";
 
 /** The shape of a KV cache: `width` elements of keys, and as many of values, a cell and layer. */
 export interface KvShape {
@@ -13,15 +12,16 @@ export interface KvShape {
   readonly cells: number;
   /** Elements behind the keys of a cell that stay 0: attention may read past a cell's last head. Default 0. */
   readonly tail?: number;
+  readonly types: KvTypes;
 }
 
 /** Bytes that a KV cache of this shape takes. */
-export function kvBytes({ layers, width, cells, tail = 0 }: KvShape): number {
-  return layers * (2 * width + tail) * cells * halfBytes;
+export function kvBytes({ layers, width, cells, tail = 0, types }: KvShape): number {
+  return layers * cells * (rowBytes(types.keys, width + tail) + rowBytes(types.values, width));
 }
 
 /**
- * Keys [width + tail, cells] and values [width, cells] of all layers in F16, a cell a token. Where there is a tail,
+ * Keys [width + tail, cells] and values [width, cells] of all layers, a cell a token. Where there is a tail,
  * memory for it follows the last value too. Owns its memory.
  */
 export class KvTensors {
@@ -35,11 +35,11 @@ export class KvTensors {
   constructor(backend: Backend, shape: KvShape) {
     this.shape = shape;
     this.#context = new Context(backend.native, { tensors: 2 * shape.layers });
-    const { layers, width, cells, tail = 0 } = shape;
-    const make = (width: number, cells: number) =>
-      Array.from({ length: layers }, () => this.#context.tensor("F16", [width, cells]));
-    this.keys = make(width + tail, cells);
-    this.values = make(width, cells + Math.ceil(tail / width));
+    const { layers, width, cells, tail = 0, types } = shape;
+    const make = (type: TensorType, width: number, cells: number) =>
+      Array.from({ length: layers }, () => this.#context.tensor(type, [width, cells]));
+    this.keys = make(types.keys, width + tail, cells);
+    this.values = make(types.values, width, cells + Math.ceil(tail / width));
     try {
       // Attention reads cells behind a mask before they are written: they have to hold numbers.
       this.#buffer = backend.allocate([...this.keys, ...this.values], { zeroed: true });
@@ -47,6 +47,11 @@ export class KvTensors {
       this.#context.dispose();
       throw error;
     }
+  }
+
+  /** Whether keys or values are. */
+  get quantised(): boolean {
+    return isQuantised(this.shape.types);
   }
 
   /** Copies `count` cells of every layer; the ranges may overlap. */

@@ -1,4 +1,7 @@
+import { StowageError } from "../errors.ts";
+import { tensorTypes } from "../ggml/types.ts";
 import type { KvShape } from "../kv/tensors.ts";
+import { defaultKvTypes, isQuantised, type KvTypes } from "../kv/types.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 
 /** ggml's attention on the CPU goes tile by tile from so many rows on, and row by row below. */
@@ -18,8 +21,18 @@ export function attendedWidth(headWidth: number, rows: number): number {
   return rows < tileRows ? Math.ceil(headWidth / dotElements) * dotElements : headWidth;
 }
 
-/** The KV cache of a model, with a tail that holds what is read past the last head of a cell. */
-export function kvShape(h: Hyperparameters, cells: number): KvShape {
-  const tail = attendedWidth(h.headWidth, 1) - h.headWidth;
-  return { layers: h.layers, width: h.kvHeads * h.headWidth, cells, tail };
+/**
+ * The KV cache of a model. In F16 it has a tail that holds what is read past the last head of a cell; quantised heads
+ * are whole blocks, which nothing reads past.
+ * @throws StowageError kv_type when heads are no whole blocks of a type
+ */
+export function kvShape(h: Hyperparameters, cells: number, types: KvTypes = defaultKvTypes): KvShape {
+  for (const type of [types.keys, types.values]) {
+    const { block } = tensorTypes[type];
+    if (h.headWidth % block !== 0) {
+      throw new StowageError("kv_type", { type: type.toLowerCase(), block, width: h.headWidth });
+    }
+  }
+  const tail = isQuantised(types) ? 0 : attendedWidth(h.headWidth, 1) - h.headWidth;
+  return { layers: h.layers, width: h.kvHeads * h.headWidth, cells, tail, types };
 }

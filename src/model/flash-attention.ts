@@ -1,9 +1,8 @@
 import type { Tensor } from "../ggml/tensor.ts";
-import { attendedWidth, queryRows } from "./attention-shape.ts";
+import { rowBytes } from "../ggml/types.ts";
+import { attendedWidth, leastTileRows, queryRows } from "./attention-shape.ts";
 import type { Blocks } from "./blocks.ts";
 import { commonStride, type StepSequence } from "./step.ts";
-
-const halfBytes = 2;
 
 /** What one attention call covers: tokens from `firstToken` on, keys from `firstCell` on. */
 interface AttentionRun {
@@ -69,7 +68,7 @@ function call(blocks: Blocks, queries: Tensor, run: AttentionRun, mask: Tensor):
   const { tokens, count } = run;
   const [, headStride, tokenStride] = queries.strides;
   const rows = queryRows(tokens);
-  const width = attendedWidth(headWidth, rows);
+  const width = kv.quantised ? headWidth : attendedWidth(headWidth, rows);
   const unpadded = context.permute(
     context.view(
       queries,
@@ -82,13 +81,15 @@ function call(blocks: Blocks, queries: Tensor, run: AttentionRun, mask: Tensor):
   const padded = width > headWidth || rows > tokens;
   const mine = padded ? context.pad(unpadded, width - headWidth, rows - tokens) : unpadded;
   const cached = (cache: Tensor) => {
-    const [, cellBytes] = cache.strides;
-    return context.overlappingView(
-      cache,
-      [width, run.keys, kvHeads, count],
-      [cellBytes, headWidth * halfBytes, run.stride * cellBytes],
-      run.firstCell * cellBytes,
-    );
+    const { source, firstCell } =
+      kv.quantised && rows >= leastTileRows ? inFloats(blocks, cache, run) : { source: cache, ...run };
+    const [, cellBytes] = source.strides;
+    const extents = [width, run.keys, kvHeads, count];
+    const strides = [cellBytes, rowBytes(source.type, headWidth), run.stride * cellBytes];
+    const offset = firstCell * cellBytes;
+    return width > headWidth
+      ? context.overlappingView(source, extents, strides, offset)
+      : context.view(source, extents, strides, offset);
   };
   const result = context.flashAttention(
     mine,
@@ -106,4 +107,14 @@ function call(blocks: Blocks, queries: Tensor, run: AttentionRun, mask: Tensor):
     0,
   );
   return context.contiguous2d(wanted, heads * headWidth, tokens * count);
+}
+
+/**
+ * The cells of one sequence as F32. Only floats have tiles: bringing quantised cells there once takes a small part of
+ * what rows one by one would.
+ */
+function inFloats({ scope: { context } }: Blocks, cache: Tensor, run: AttentionRun) {
+  const [, cellBytes] = cache.strides;
+  const cells = context.view(cache, [cache.shape[0], run.keys], [cellBytes], run.firstCell * cellBytes);
+  return { source: context.cast(cells, "F32"), firstCell: 0 };
 }

@@ -37,6 +37,8 @@ function loadSettings(settings: ModelConfiguration["settings"]): ModelSettings {
     contextTokens: settings.context.value,
     maxSequences: settings.maxSequences.value,
     kvTokens: settings.kvTokens.value,
+    cacheTypeK: settings.cacheTypeK.value,
+    cacheTypeV: settings.cacheTypeV.value,
     stepTokens: settings.stepTokens.value,
     threads: settings.threads.value,
     expertMemory: settings.expertMemory.value,

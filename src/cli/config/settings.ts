@@ -1,5 +1,6 @@
 /** Every setting of the server: its key, its kind, its default. Flags, variables and keys of the file follow from it. */
 import { evictionNames, prefetchNames } from "../../experts/policies/policies.ts";
+import { kvTypeNames } from "../../kv/types.ts";
 import type { ServerOptions } from "../../server/options.ts";
 import {
   duration,
@@ -119,6 +120,18 @@ export const modelSettings = {
     placeholder: "tokens",
     about: "tokens that the KV cache holds for all sequences together",
     fallbackText: "two contexts",
+  }),
+  cacheTypeK: setting({
+    kind: oneOf(kvTypeNames),
+    placeholder: "type",
+    about: `type of the KV cache's keys: ${kvTypeNames.join(", ")}`,
+    fallbackText: "f16",
+  }),
+  cacheTypeV: setting({
+    kind: oneOf(kvTypeNames),
+    placeholder: "type",
+    about: `type of the KV cache's values: ${kvTypeNames.join(", ")}`,
+    fallbackText: "f16",
   }),
   stepTokens: setting({
     kind: wholeNumber(1, 1 << 16),

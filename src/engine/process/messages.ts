@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { evictionNames, prefetchNames } from "../../experts/policies/policies.ts";
+import { kvTypeNames } from "../../kv/types.ts";
 
 /** Raised when a message changes in a way that the other side has to know of. */
 export const protocolVersion = 1;
@@ -57,6 +58,8 @@ export const toEngine = z.discriminatedUnion("type", [
       contextTokens: z.number().exactOptional(),
       maxSequences: z.number().exactOptional(),
       kvTokens: z.number().exactOptional(),
+      cacheTypeK: z.enum(kvTypeNames).exactOptional(),
+      cacheTypeV: z.enum(kvTypeNames).exactOptional(),
       stepTokens: z.number().exactOptional(),
       threads: z.number().exactOptional(),
       expertMemory: z.union([z.number(), z.string()]).exactOptional(),
