@@ -1,18 +1,26 @@
 /**
- * Measures what a loaded and busy model takes: `memory-child MODEL KV_TOKENS STEP_TOKENS`. Fills the context of eight sequences,
+ * Measures what a loaded and busy model takes: `memory-child MODEL KV_TOKENS STEP_TOKENS KV_TYPE`. Fills the context of eight sequences,
  * decodes them side by side, and prints one object: `planned` (bytes) and `grown` (bytes by which the process
  * at its peak was larger than before it loaded the model).
  */
 import { readFileSync } from "node:fs";
 import { loadEngine } from "../src/engine/load.ts";
 import { loadLlama } from "../src/ggml/llama.ts";
+import type { KvTypeName } from "../src/kv/types.ts";
 import { collect } from "./collect.ts";
 
 const path = process.argv[2]!;
-const [kvTokens, stepTokens] = process.argv.slice(3).map(Number) as [number, number];
+const [kvTokens, stepTokens] = process.argv.slice(3, 5).map(Number) as [number, number];
+const kvType = process.argv[5] as KvTypeName;
 loadLlama();
 const before = bytesOf("VmRSS");
-const model = await loadEngine(path, { threads: 1, kvTokens, stepTokens });
+const model = await loadEngine(path, {
+  threads: 1,
+  kvTokens,
+  stepTokens,
+  cacheTypeK: kvType,
+  cacheTypeV: kvType,
+});
 const { contextTokens, maxSequences } = model.engine.limits;
 const vocabulary = model.tokenizer.vocabularySize;
 const sequences = Array.from({ length: maxSequences }, (_, index) => {

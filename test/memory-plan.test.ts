@@ -30,17 +30,17 @@ async function refusal(options: LoadOptions): Promise<StowageError> {
   return error;
 }
 
-for (const [kvTokens, stepTokens, atOnce] of [
-  [4096, 512, 8],
-  [512, 512, 1],
-  [4096, 4096, 8],
+for (const [kvTokens, stepTokens, kvType, atOnce] of [
+  [4096, 512, "f16", 8],
+  [512, 512, "f16", 1],
+  [4096, 4096, "f16", 8],
+  [4096, 512, "q8_0", 8],
 ]) {
-  const name = `what a busy model takes is within its plan: ${kvTokens} tokens of KV cache, ${stepTokens} a step`;
+  const name = `what a busy model takes is within its plan: ${kvTokens} tokens of KV cache in ${kvType}, ${stepTokens} a step`;
   test(name, { skip: withoutStatus }, () => {
     const script = join(import.meta.dirname, "memory-child.ts");
-    const child = spawnSync(process.execPath, [script, samplePath, `${kvTokens}`, `${stepTokens}`], {
-      encoding: "utf8",
-    });
+    const args = [script, samplePath, `${kvTokens}`, `${stepTokens}`, `${kvType}`];
+    const child = spawnSync(process.execPath, args, { encoding: "utf8" });
     assert.equal(child.status, 0, child.stderr);
     const { planned, grown, generated, most } = JSON.parse(child.stdout);
     assert.equal(generated, 8 * 20);
