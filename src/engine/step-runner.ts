@@ -1,3 +1,4 @@
+import { GraphAllocator } from "../ggml/allocator.ts";
 import type { KvRun } from "../kv/cache.ts";
 import { isWhole, LayerwiseRunner, type Runtime, type Step, WholeStep } from "../model/forward.ts";
 import { keyStep, type StepShape, sameShape } from "../model/step.ts";
@@ -29,11 +30,14 @@ export class StepRunner {
   readonly #layerwise: LayerwiseRunner | undefined;
   /** Oldest use first. */
   readonly #kept: { readonly shape: StepShape; readonly step: Step }[] = [];
+  /** Working memory of graphs that are used once: taken anew for each, the system would fill it with zeros each time. */
+  readonly #allocator: GraphAllocator;
   /** Of the weights that the kept graphs read. */
   #version = 0;
 
   constructor(runtime: Runtime, limits: { maxTokens: number; maxSequences: number }) {
     this.#runtime = runtime;
+    this.#allocator = new GraphAllocator(runtime.backend.native, runtime.backend.hostBufferType);
     const { experts } = runtime.weights.layout.hyperparameters;
     this.#layerwise = experts > 0 ? new LayerwiseRunner(runtime, limits) : undefined;
   }
@@ -73,6 +77,7 @@ export class StepRunner {
 
   dispose(): void {
     this.#forget();
+    this.#allocator.dispose();
     this.#layerwise?.dispose();
   }
 
@@ -92,8 +97,8 @@ export class StepRunner {
       this.#kept.push(kept!);
       return { step: kept!.step, reused: true, keep: true };
     }
-    const step = await WholeStep.build(this.#runtime, shape);
     const decode = shape.sequences.every(({ tokens }) => tokens === 1);
+    const step = await WholeStep.build(this.#runtime, shape, decode ? undefined : this.#allocator);
     if (!decode) return { step, reused: false, keep: false };
     this.#kept.push({ shape, step });
     if (this.#kept.length > keptGraphs) this.#kept.shift()!.step.dispose();

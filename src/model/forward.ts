@@ -54,25 +54,32 @@ export class WholeStep implements Step {
   readonly memory: StepMemory;
   readonly #backend: Backend;
   readonly #scope: Scope;
-  readonly #allocator: GraphAllocator;
+  readonly #own: GraphAllocator | undefined;
   readonly #logits: Float32Array;
   #usualMs = Number.POSITIVE_INFINITY;
 
-  static async build(runtime: Runtime, shape: StepShape): Promise<WholeStep> {
+  /** @param allocator working memory that outlives the step; else it has its own */
+  static async build(runtime: Runtime, shape: StepShape, allocator?: GraphAllocator): Promise<WholeStep> {
     const h = runtime.weights.layout.hyperparameters;
     const memory = new StepMemory(runtime.backend, h, shape);
     const room = roomFor(h.layers, shape);
     const scope = openScope(runtime.backend, room);
     const logits = await assemble(runtime, blocksFor(runtime, shape, memory, expertsTogether, scope));
-    return new WholeStep(runtime.backend, memory, scope, logits);
+    return new WholeStep(runtime.backend, memory, scope, logits, allocator);
   }
 
-  private constructor(backend: Backend, memory: StepMemory, scope: Scope, logits: Tensor) {
+  private constructor(
+    backend: Backend,
+    memory: StepMemory,
+    scope: Scope,
+    logits: Tensor,
+    allocator: GraphAllocator | undefined,
+  ) {
     this.memory = memory;
     this.#backend = backend;
     this.#scope = scope;
-    this.#allocator = new GraphAllocator(backend.native, backend.hostBufferType);
-    this.#allocator.allocate(scope.graph);
+    this.#own = allocator ? undefined : new GraphAllocator(backend.native, backend.hostBufferType);
+    (allocator ?? this.#own!).allocate(scope.graph);
     backend.checkSupport(scope.graph);
     this.#logits = logits.floats();
   }
@@ -91,7 +98,7 @@ export class WholeStep implements Step {
 
   dispose(): void {
     this.memory.dispose();
-    this.#allocator.dispose();
+    this.#own?.dispose();
     this.#scope.context.dispose();
   }
 }
