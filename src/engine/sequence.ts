@@ -2,9 +2,11 @@ import { StowageError } from "../errors.ts";
 import type { KvRun } from "../kv/cache.ts";
 import type { Tokenizer, TokenStream } from "../tokenizer/tokenizer.ts";
 import { Channel } from "./channel.ts";
+import { breakersOf } from "./sampling/breakers.ts";
+import type { Constraint } from "./sampling/constraint.ts";
+import { driesRepeats } from "./sampling/dry.ts";
 import type { TokenLogprob } from "./sampling/logprobs.ts";
 import { type ResolvedSampling, resolveSampling, type SamplingParams } from "./sampling/params.ts";
-import { penalises } from "./sampling/penalties.ts";
 import { type SampledToken, Sampler } from "./sampling/sampler.ts";
 import { StopMatcher } from "./sampling/stop.ts";
 
@@ -15,6 +17,8 @@ export interface SequenceRequest {
   /** Most tokens to generate; by default what is left of the context. */
   readonly maxTokens?: number;
   readonly sampling?: SamplingParams;
+  /** What may come next at all; one of its own for each request. */
+  readonly constraint?: Constraint;
   /**
    * Tokens that are taken instead of sampled ones, as long as they last: to run a given text. Their events have no
    * `logprob`, but the most likely tokens.
@@ -103,13 +107,16 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
     this.#forced = checkTokens(request.forced ?? [], vocabulary);
     this.#tokenizer = tokenizer;
     this.#sampling = resolveSampling(request.sampling);
-    this.#sampler = new Sampler(this.#sampling, vocabulary);
+    this.#sampler = new Sampler(this.#sampling, vocabulary, {
+      constraint: request.constraint,
+      breakers: driesRepeats(this.#sampling) ? breakersOf(tokenizer, this.#sampling) : undefined,
+    });
     this.#stream = tokenizer.stream();
     this.#stop = new StopMatcher(this.#sampling.stop);
     this.#onCancel = parts.onCancel;
     this.#onResume = parts.onResume;
     this.#onStart = request.onStart;
-    if (penalises(this.#sampling)) for (const token of this.tokens) this.#sampler.accept(token);
+    this.#sampler.begin(this.tokens);
   }
 
   get generatedTokens(): number {

@@ -117,6 +117,21 @@ export class Tokenizer {
     return this.#piece(token).bytes;
   }
 
+  /**
+   * The bytes of all tokens, one after the other as {@link Tokenizer.pieceBytes} gives them: token t has those from
+   * `starts[t]` to `starts[t + 1]`. Read anew at each call, and not kept.
+   * @throws StowageError native_disposed
+   */
+  allPieces(): { bytes: Uint8Array; starts: Int32Array } {
+    const starts = new Int32Array(this.vocabularySize + 1);
+    const pieces = Array.from({ length: this.vocabularySize }, (_, token) => {
+      const piece = this.#pieces[token]?.bytes ?? this.#vocabulary.tokenToPiece(token, true);
+      starts[token + 1] = starts[token]! + piece.length;
+      return piece;
+    });
+    return { bytes: Buffer.concat(pieces), starts };
+  }
+
   /** Whether generation ends with this token: end of sequence, of turn or of message. */
   isEndOfGeneration(token: number): boolean {
     return this.#vocabulary.isEndOfGeneration(token);

@@ -4,7 +4,10 @@ import fc from "fast-check";
 import { StowageError } from "../../errors.ts";
 import { Candidates } from "./candidates.ts";
 import { type ResolvedSampling, resolveSampling } from "./params.ts";
+import { Xoshiro128 } from "./random.ts";
 import { rank, truncate } from "./test-reference.ts";
+
+const random = Xoshiro128.fromSeed(1);
 
 /** Double sums taken in another order differ by far less than this; cuts that are this close are not decided. */
 const slack = 1e-9;
@@ -31,7 +34,7 @@ const someParams = fc
   .map((params) => resolveSampling(params));
 
 function checkAgainstReference(logits: Float32Array, params: ResolvedSampling): void {
-  const candidates = new Candidates(params, logits.length);
+  const candidates = new Candidates(params, logits.length, random);
   // Twice: what an earlier call left behind must not show.
   candidates.select(logits.map((x) => -x).map((x) => (x === Infinity ? -1 : x)));
   candidates.select(logits);
@@ -78,7 +81,11 @@ test("what is kept agrees with the definitions on a large vocabulary, peaked and
 test("top_p reaches into the last band when topP asks for nearly everything", () => {
   // One token at 0 and 20,000 at -33 and below, which have 8e-11 of the mass: a 1e-12 of it may go.
   const logits = Float32Array.from({ length: 20_001 }, (_, i) => (i === 0 ? 0 : i % 4 === 0 ? -35 : -33));
-  const candidates = new Candidates(resolveSampling({ topK: 0, topP: 1 - 1e-12, minP: 0 }), logits.length);
+  const candidates = new Candidates(
+    resolveSampling({ topK: 0, topP: 1 - 1e-12, minP: 0 }),
+    logits.length,
+    random,
+  );
   candidates.select(logits);
   assert.ok(candidates.count > 15_001 && candidates.count < 20_001, `${candidates.count} kept`);
   const kept = [...candidates.tokens.subarray(0, candidates.count)];
@@ -93,7 +100,7 @@ test("llama.cpp's order: top_p counts what top_k left, and neither sees the temp
   // Softmax of these is 0.4, 0.3, 0.2, 0.1; after top_k 2 it is 0.571, 0.429.
   const logits = Float32Array.from([0.1, 0.2, 0.3, 0.4], Math.log);
   const kept = (params: object) => {
-    const candidates = new Candidates(resolveSampling({ temperature: 5, minP: 0, ...params }), 4);
+    const candidates = new Candidates(resolveSampling({ temperature: 5, minP: 0, ...params }), 4, random);
     candidates.select(logits);
     return [...candidates.tokens.subarray(0, candidates.count)].sort();
   };
@@ -107,7 +114,7 @@ test("llama.cpp's order: top_p counts what top_k left, and neither sees the temp
 
 test("logits that cannot be sampled are refused with and without top_k", () => {
   for (const topK of [0, 2]) {
-    const candidates = new Candidates(resolveSampling({ topK }), 4);
+    const candidates = new Candidates(resolveSampling({ topK }), 4, random);
     const code = (logits: number[]) => {
       try {
         candidates.select(Float32Array.from(logits));

@@ -25,6 +25,19 @@ test("defaults are those of the documentation, and the seed is drawn", () => {
     topK: 40,
     topP: 0.95,
     minP: 0.05,
+    typicalP: 1,
+    topNSigma: -1,
+    xtcProbability: 0,
+    xtcThreshold: 0.1,
+    dryMultiplier: 0,
+    dryBase: 1.75,
+    dryAllowedLength: 2,
+    dryPenaltyLastN: -1,
+    drySequenceBreakers: ["\n", ":", '"', "*"],
+    mirostat: 0,
+    mirostatTau: 5,
+    mirostatEta: 0.1,
+    logitBias: {},
     repeatPenalty: 1,
     frequencyPenalty: 0,
     presencePenalty: 0,
@@ -41,6 +54,17 @@ const ranges: [keyof SamplingParams, number, number, number][] = [
   ["topK", 0, 1_000_000, 1],
   ["topP", 0, 1, 1e-6],
   ["minP", 0, 1, 1e-6],
+  ["typicalP", 0, 1, 1e-6],
+  ["topNSigma", -1, 100, 1e-6],
+  ["xtcProbability", 0, 1, 1e-6],
+  ["xtcThreshold", 0, 1, 1e-6],
+  ["dryMultiplier", 0, 100, 1e-6],
+  ["dryBase", 1, 100, 1e-6],
+  ["dryAllowedLength", 0, 131_072, 1],
+  ["dryPenaltyLastN", -1, 131_072, 1],
+  ["mirostat", 0, 2, 1],
+  ["mirostatTau", 0, 100, 1e-6],
+  ["mirostatEta", 0, 1, 1e-6],
   ["repeatPenalty", 0.01, 100, 1e-6],
   ["frequencyPenalty", -2, 2, 1e-6],
   ["presencePenalty", -2, 2, 1e-6],
@@ -72,4 +96,29 @@ test("stop takes up to 16 strings of 1 to 256 units", () => {
   refused({ stop: ["\ud83d"] }, "stop[0]", '"\\ud83d"');
   refused({ stop: [7] }, "stop[0]", "7");
   refused({ stop: "###" }, "stop", '"###"');
+});
+
+test("drySequenceBreakers takes up to 16 strings of 1 to 40 units", () => {
+  refused({ drySequenceBreakers: [""] }, "drySequenceBreakers[0]", '""');
+  refused(
+    { drySequenceBreakers: ["x".repeat(41)] },
+    "drySequenceBreakers[0]",
+    JSON.stringify("x".repeat(41)),
+  );
+  refused({ drySequenceBreakers: Array(17).fill("x") }, "drySequenceBreakers", '"a list of 17"');
+  assert.deepEqual(resolveSampling({ drySequenceBreakers: [] }).drySequenceBreakers, []);
+});
+
+test("logitBias takes numbers from -100 to 100 by token id", () => {
+  assert.deepEqual(resolveSampling({ logitBias: { 7: -100, 0: 0.5 } }).logitBias, { 7: -100, 0: 0.5 });
+  refused({ logitBias: { 7: 101 } }, "logitBias.7", "101");
+  refused({ logitBias: { 7: "1" } }, "logitBias.7", '"1"');
+  refused({ logitBias: { 7: Number.NaN } }, "logitBias.7", "NaN");
+  refused({ logitBias: { hello: 1 } }, "logitBias", '"for hello"');
+  refused({ logitBias: { "-1": 1 } }, "logitBias", '"for -1"');
+  refused({ logitBias: { "1e3": 1 } }, "logitBias", '"for 1e3"');
+  refused({ logitBias: [] }, "logitBias", "[]");
+  refused({ logitBias: null }, "logitBias", "null");
+  const many = Object.fromEntries(Array.from({ length: 1025 }, (_, token) => [token, 1]));
+  refused({ logitBias: many }, "logitBias", '"an object of 1025"');
 });

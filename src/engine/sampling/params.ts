@@ -12,6 +12,35 @@ export interface SamplingParams {
   topP?: number;
   /** Keep tokens at least this times as likely as the most likely one, 0 to 1; 0 turns it off. Default 0.05. */
   minP?: number;
+  /**
+   * Keep the tokens of the most usual surprise that together have more than this probability, 0 to 1; 1 turns it off.
+   * Default 1.
+   */
+  typicalP?: number;
+  /** Keep logits within this many standard deviations of the greatest, -1 to 100; 0 or less turns it off. Default -1. */
+  topNSigma?: number;
+  /** How often the most likely tokens are excluded (XTC), 0 to 1; 0 turns it off. Default 0. */
+  xtcProbability?: number;
+  /** XTC excludes all but the least likely of the tokens at least this likely, 0 to 1; off above 0.5. Default 0.1. */
+  xtcThreshold?: number;
+  /** Scales the penalty on going on with a repetition (DRY), 0 to 100; 0 turns it off. Default 0. */
+  dryMultiplier?: number;
+  /** By what that penalty grows with each further token repeated, 1 to 100. Default 1.75. */
+  dryBase?: number;
+  /** Repetitions shorter than this cost nothing, tokens, 0 to 131072. Default 2. */
+  dryAllowedLength?: number;
+  /** How many of the last tokens DRY looks at, -1 to 131072; -1 means all of them, 0 turns it off. Default -1. */
+  dryPenaltyLastN?: number;
+  /** Text that no repetition reaches over: at most 16 strings of 1 to 40 units. Default: newline, `:`, `"` and `*`. */
+  drySequenceBreakers?: readonly string[];
+  /** Mirostat 1 or 2, in the place of the samplers from `topNSigma` to XTC; 0 is off. Default 0. */
+  mirostat?: number;
+  /** The surprise that Mirostat aims at, bits a token, 0 to 100. Default 5. */
+  mirostatTau?: number;
+  /** How fast Mirostat learns, 0 to 1. Default 0.1. */
+  mirostatEta?: number;
+  /** Added to the logits of these tokens first of all: -100 to 100, by token id; at most 1024 of them. Default: none. */
+  logitBias?: Readonly<Record<string, number>>;
   /** Divides positive and multiplies negative logits of recent tokens, 0.01 to 100; 1 turns it off. Default 1. */
   repeatPenalty?: number;
   /** Subtracted from a token's logit for each of its recent occurrences, -2 to 2. Default 0. */
@@ -35,6 +64,9 @@ export type ResolvedSampling = Readonly<
 
 const maxStops = 16;
 const maxStopLength = 256;
+const maxBreakers = 16;
+const maxBreakerLength = 40;
+const maxBiased = 1024;
 const maxRandomSeed = 2 ** 48 - 1;
 
 /**
@@ -45,19 +77,36 @@ const maxRandomSeed = 2 ** 48 - 1;
 export function resolveSampling(params: SamplingParams = {}): ResolvedSampling {
   const { temperature = 0.8, topK = 40, topP = 0.95, minP = 0.05 } = params;
   const { repeatPenalty = 1, frequencyPenalty = 0, presencePenalty = 0, penaltyLastN = 64 } = params;
+  const { typicalP = 1, topNSigma = -1, xtcProbability = 0, xtcThreshold = 0.1 } = params;
+  const { dryMultiplier = 0, dryBase = 1.75, dryAllowedLength = 2, dryPenaltyLastN = -1 } = params;
+  const { drySequenceBreakers = ["\n", ":", '"', "*"] } = params;
+  const { mirostat = 0, mirostatTau = 5, mirostatEta = 0.1, logitBias = {} } = params;
   const { seed = randomInt(maxRandomSeed), logprobs, stop = [] } = params;
   return {
     temperature: real("temperature", temperature, 0, 10),
     topK: integer("topK", topK, 0, 1_000_000),
     topP: real("topP", topP, 0, 1),
     minP: real("minP", minP, 0, 1),
+    typicalP: real("typicalP", typicalP, 0, 1),
+    topNSigma: real("topNSigma", topNSigma, -1, 100),
+    xtcProbability: real("xtcProbability", xtcProbability, 0, 1),
+    xtcThreshold: real("xtcThreshold", xtcThreshold, 0, 1),
+    dryMultiplier: real("dryMultiplier", dryMultiplier, 0, 100),
+    dryBase: real("dryBase", dryBase, 1, 100),
+    dryAllowedLength: integer("dryAllowedLength", dryAllowedLength, 0, 131_072),
+    dryPenaltyLastN: integer("dryPenaltyLastN", dryPenaltyLastN, -1, 131_072),
+    drySequenceBreakers: strings("drySequenceBreakers", drySequenceBreakers, maxBreakers, maxBreakerLength),
+    mirostat: integer("mirostat", mirostat, 0, 2),
+    mirostatTau: real("mirostatTau", mirostatTau, 0, 100),
+    mirostatEta: real("mirostatEta", mirostatEta, 0, 1),
+    logitBias: biases(logitBias),
     repeatPenalty: real("repeatPenalty", repeatPenalty, 0.01, 100),
     frequencyPenalty: real("frequencyPenalty", frequencyPenalty, -2, 2),
     presencePenalty: real("presencePenalty", presencePenalty, -2, 2),
     penaltyLastN: integer("penaltyLastN", penaltyLastN, 0, 131_072),
     seed: integer("seed", seed, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
     logprobs: logprobs === undefined ? undefined : integer("logprobs", logprobs, 0, 20),
-    stop: stops(stop),
+    stop: strings("stop", stop, maxStops, maxStopLength),
   };
 }
 
@@ -71,22 +120,39 @@ function integer(field: string, value: unknown, min: number, max: number): numbe
   throw refusal(field, value, `an integer from ${min} to ${max}`);
 }
 
-function stops(value: unknown): readonly string[] {
-  if (!Array.isArray(value)) throw refusal("stop", value, "a list of strings");
-  if (value.length > maxStops) {
-    throw refusal("stop", `a list of ${value.length}`, `a list of at most ${maxStops} strings`);
+function strings(field: string, value: unknown, most: number, longest: number): readonly string[] {
+  if (!Array.isArray(value)) throw refusal(field, value, "a list of strings");
+  if (value.length > most) {
+    throw refusal(field, `a list of ${value.length}`, `a list of at most ${most} strings`);
   }
-  value.forEach((stop: unknown, i) => {
-    if (typeof stop !== "string" || stop === "" || stop.length > maxStopLength || !stop.isWellFormed()) {
-      throw refusal(`stop[${i}]`, stop, `well-formed text of 1 to ${maxStopLength} UTF-16 units`);
+  value.forEach((text: unknown, i) => {
+    if (typeof text !== "string" || text === "" || text.length > longest || !text.isWellFormed()) {
+      throw refusal(`${field}[${i}]`, text, `well-formed text of 1 to ${longest} UTF-16 units`);
     }
   });
   return [...value];
 }
 
+function biases(value: unknown): Readonly<Record<string, number>> {
+  const allowed = `an object of at most ${maxBiased} numbers from -100 to 100, by token id`;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw refusal("logitBias", value, allowed);
+  }
+  const entries = Object.entries(value);
+  if (entries.length > maxBiased) throw refusal("logitBias", `an object of ${entries.length}`, allowed);
+  for (const [token, amount] of entries) {
+    if (!/^(0|[1-9]\d{0,8})$/.test(token)) throw refusal("logitBias", `for ${shorten(token)}`, allowed);
+    real(`logitBias.${token}`, amount, -100, 100);
+  }
+  return Object.fromEntries(entries);
+}
+
 function refusal(field: string, value: unknown, allowed: string): StowageError {
-  const text =
-    typeof value === "string" && value.length > maxStopLength ? `${value.length} units long` : value;
+  const text = typeof value === "string" ? shorten(value) : value;
   const shown = typeof text === "number" || typeof text === "bigint" ? String(text) : JSON.stringify(text);
   return new StowageError("sampling_param", { field, value: shown ?? typeof value, allowed });
+}
+
+function shorten(text: string): string {
+  return text.length > maxStopLength ? `${text.length} units long` : text;
 }

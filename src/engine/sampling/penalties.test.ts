@@ -19,13 +19,13 @@ test("penalised logits agree with the definition, after every token", () => {
       (values, seen, penaltyLastN, repeatPenalty, frequencyPenalty, presencePenalty) => {
         const params = resolveSampling({ penaltyLastN, repeatPenalty, frequencyPenalty, presencePenalty });
         const logits = Float32Array.from(values);
-        const untouched = logits.slice();
         const penalties = new Penalties(params, vocab);
         for (let n = 0; n <= seen.length; n++) {
-          assert.deepEqual([...penalties.apply(logits)], penalise(logits, seen.slice(0, n), params));
+          const penalised = logits.slice();
+          penalties.apply(penalised);
+          assert.deepEqual([...penalised], penalise(logits, seen.slice(0, n), params));
           if (n < seen.length) penalties.accept(seen[n]!);
         }
-        assert.deepEqual(logits, untouched);
       },
     ),
     { numRuns: 500 },
@@ -35,7 +35,9 @@ test("penalised logits agree with the definition, after every token", () => {
 test("a masked token stays masked", () => {
   const penalties = new Penalties(resolveSampling({ repeatPenalty: 2, frequencyPenalty: -2 }), 2);
   penalties.accept(0);
-  assert.deepEqual([...penalties.apply(Float32Array.of(-Infinity, 1))], [-Infinity, 1]);
+  const logits = Float32Array.of(-Infinity, 1);
+  penalties.apply(logits);
+  assert.deepEqual([...logits], [-Infinity, 1]);
 });
 
 test("only parameters that change something penalise", () => {

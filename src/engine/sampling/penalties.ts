@@ -12,7 +12,7 @@ export function penalises(params: ResolvedSampling): boolean {
   return penaltyLastN > 0 && (repeatPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0);
 }
 
-/** The recent tokens of one sequence, and the logits as they are after the penalties. */
+/** The recent tokens of one sequence, and what they cost. */
 export class Penalties {
   readonly #repeat: number;
   readonly #frequency: number;
@@ -23,7 +23,6 @@ export class Penalties {
   #next = 0;
   /** How often each token of the vocabulary is in the ring. */
   readonly #counts: Int32Array;
-  readonly #penalised: Float32Array;
 
   constructor(params: ResolvedSampling, vocabSize: number) {
     this.#repeat = params.repeatPenalty;
@@ -31,7 +30,6 @@ export class Penalties {
     this.#presence = params.presencePenalty;
     this.#recent = new Int32Array(params.penaltyLastN);
     this.#counts = new Int32Array(vocabSize);
-    this.#penalised = new Float32Array(vocabSize);
   }
 
   /** Counts `token`, and forgets the one that is now too long ago. */
@@ -43,17 +41,22 @@ export class Penalties {
     this.#next = (this.#next + 1) % this.#recent.length;
   }
 
-  /** The penalised copy of `logits`; valid until the next call. `logits` stays as it is. */
-  apply(logits: Float32Array): Float32Array {
-    const penalised = this.#penalised;
-    penalised.set(logits);
+  /** Penalises `logits` in place. */
+  apply(logits: Float32Array): void {
+    const counts = this.#counts;
     for (let i = 0; i < this.#length; i++) {
       const token = this.#recent[i]!;
-      // Computed from the untouched logit, so a token that is in the ring twice gets the same value twice.
+      const count = counts[token]!;
+      if (count < 0) continue;
       const logit = logits[token]!;
       const scaled = logit > 0 ? logit / this.#repeat : logit * this.#repeat;
-      penalised[token] = scaled - this.#counts[token]! * this.#frequency - this.#presence;
+      logits[token] = scaled - count * this.#frequency - this.#presence;
+      // It is done, however often it is in the ring.
+      counts[token] = -count;
     }
-    return penalised;
+    for (let i = 0; i < this.#length; i++) {
+      const token = this.#recent[i]!;
+      counts[token] = Math.abs(counts[token]!);
+    }
   }
 }

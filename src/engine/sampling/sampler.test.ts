@@ -31,7 +31,7 @@ test("greedy takes the first of the penalised ranking", () => {
           ...(penal && { repeatPenalty: 1.5, presencePenalty: 1 }),
         });
         const sampler = new Sampler(params, 30);
-        for (const token of seen) sampler.accept(token);
+        sampler.begin(seen);
         assert.deepEqual(sampler.sample(logits), { token: rank(penalise(logits, seen, params))[0]!.token });
       },
     ),
@@ -55,7 +55,7 @@ for (const params of chains) {
     const seen = [5, 9, 5, 60, 33, 5];
     const resolved = resolveSampling({ ...params, seed: 20250101 });
     const sampler = new Sampler(resolved, vocab);
-    for (const token of seen) sampler.accept(token);
+    sampler.begin(seen);
     const counts = new Array<number>(vocab).fill(0);
     for (let i = 0; i < draws; i++) counts[sampler.sample(logits).token]! += 1;
 
@@ -125,6 +125,52 @@ test("logprobs are the log-softmax of the raw logits, whatever the chain does", 
     ),
     { numRuns: 1000 },
   );
+});
+
+test("a bias is added before everything else, and no more than that", () => {
+  const logits = Float32Array.from([1, 2, 3, 2.5]);
+  const taken = (params: SamplingParams) => {
+    const sampler = new Sampler(resolveSampling({ temperature: 0, ...params }), 4);
+    sampler.begin([1, 2]);
+    return sampler.sample(logits).token;
+  };
+  assert.equal(taken({}), 2);
+  assert.equal(taken({ logitBias: { 0: 2.5 } }), 0);
+  assert.equal(taken({ logitBias: { 2: -100, 3: -100 } }), 1);
+  // 2 + 2 is penalised to 2, below 2.5.
+  assert.equal(taken({ logitBias: { 1: 2, 2: -100 }, repeatPenalty: 2 }), 3);
+  assert.throws(() => taken({ logitBias: { 4: 1 } }), /logitBias is for the token 4; .* below 4/);
+  assert.deepEqual(
+    new Sampler(resolveSampling({ logitBias: { 0: 50 }, logprobs: 1, seed: 1 }), 4).sample(logits).top,
+    new Sampler(resolveSampling({ logprobs: 1, seed: 1 }), 4).sample(logits).top,
+    "log-probabilities are the model's own",
+  );
+});
+
+test("a constraint masks before the chain, and hears of the output's tokens alone", () => {
+  const heard: number[] = [];
+  const even = {
+    mask: (logits: Float32Array) => {
+      for (let token = 1; token < logits.length; token += 2) logits[token] = -Infinity;
+    },
+    accept: (token: number) => heard.push(token),
+  };
+  const logits = Float32Array.from([0, 9, 1, 8, 2]);
+  for (const params of [
+    { temperature: 0 },
+    { topK: 1 },
+    { topK: 0, topP: 0.1 },
+    { minP: 1 },
+    { mirostat: 2, mirostatTau: 0 },
+  ]) {
+    const sampler = new Sampler(resolveSampling(params), 5, { constraint: even });
+    sampler.begin([1, 3]);
+    const { token } = sampler.sample(logits);
+    assert.equal(token, 4);
+    sampler.accept(token);
+  }
+  assert.deepEqual(heard, [4, 4, 4, 4, 4]);
+  assert.deepEqual([...logits], [0, 9, 1, 8, 2]);
 });
 
 test("logits stay as they are", () => {
