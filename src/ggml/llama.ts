@@ -37,6 +37,26 @@ const prototypes = {
   llama_vocab_is_control: "bool llama_vocab_is_control(void*, int32_t)",
   llama_tokenize: "int32_t llama_tokenize(void*, void*, int32_t, void*, int32_t, bool, bool)",
   llama_detokenize: "int32_t llama_detokenize(void*, void*, int32_t, void*, int32_t, bool, bool)",
+  llama_sampler_chain_default_params: "llama_sampler_chain_params llama_sampler_chain_default_params()",
+  llama_sampler_chain_init: "void* llama_sampler_chain_init(llama_sampler_chain_params)",
+  llama_sampler_chain_add: "void llama_sampler_chain_add(void*, void*)",
+  llama_sampler_apply: "void llama_sampler_apply(void*, void*)",
+  llama_sampler_accept: "void llama_sampler_accept(void*, int32_t)",
+  llama_sampler_free: "void llama_sampler_free(void*)",
+  llama_sampler_init_logit_bias: "void* llama_sampler_init_logit_bias(int32_t, int32_t, void*)",
+  llama_sampler_init_penalties: "void* llama_sampler_init_penalties(int32_t, int32_t, float, float, float)",
+  llama_sampler_init_dry:
+    "void* llama_sampler_init_dry(void*, float, float, int32_t, int32_t, const char**, size_t)",
+  llama_sampler_init_top_n_sigma: "void* llama_sampler_init_top_n_sigma(float)",
+  llama_sampler_init_top_k: "void* llama_sampler_init_top_k(int32_t)",
+  llama_sampler_init_typical: "void* llama_sampler_init_typical(float, size_t)",
+  llama_sampler_init_top_p: "void* llama_sampler_init_top_p(float, size_t)",
+  llama_sampler_init_min_p: "void* llama_sampler_init_min_p(float, size_t)",
+  llama_sampler_init_xtc: "void* llama_sampler_init_xtc(float, float, size_t, uint32_t)",
+  llama_sampler_init_temp: "void* llama_sampler_init_temp(float)",
+  llama_sampler_init_dist: "void* llama_sampler_init_dist(uint32_t)",
+  llama_sampler_init_mirostat: "void* llama_sampler_init_mirostat(int32_t, uint32_t, float, float, int32_t)",
+  llama_sampler_init_mirostat_v2: "void* llama_sampler_init_mirostat_v2(uint32_t, float, float)",
   llama_token_to_piece: "int32_t llama_token_to_piece(void*, int32_t, void*, int32_t, int32_t, bool)",
 } as const;
 
@@ -70,6 +90,7 @@ export function loadLlama(): Llama {
     seq_id: "void*",
     logits: "void*",
   });
+  koffi.struct("llama_sampler_chain_params", { no_perf: "bool" });
   const functions: Partial<Llama["functions"]> = {};
   for (const name in prototypes) {
     const key = name as keyof typeof prototypes;

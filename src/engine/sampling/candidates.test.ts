@@ -59,6 +59,55 @@ test("what is kept agrees with the definitions", () => {
   fc.assert(fc.property(someLogits, someParams, checkAgainstReference), { numRuns: 5000 });
 });
 
+/** With typical_p and XTC what is kept is no prefix of the ranking; where a cut is not decided, nothing is compared. */
+test("what is kept agrees with the definitions, whatever is combined", () => {
+  const off = fc.constant(undefined);
+  const combined = fc.record({
+    topK: fc.constantFrom(0, 7, 30),
+    topP: fc.constantFrom(0.3, 0.9, 1),
+    minP: fc.constantFrom(0, 0.05, 0.3),
+    typicalP: fc.oneof(off, fc.double({ min: 0.01, max: 0.999, noNaN: true })),
+    topNSigma: fc.oneof(off, fc.double({ min: 0.1, max: 4, noNaN: true })),
+    xtc: fc.oneof(off, fc.double({ min: 0.001, max: 0.6, noNaN: true })),
+  });
+  let decided = 0;
+  fc.assert(
+    fc.property(someLogits, combined, (some, { typicalP = 1, topNSigma = -1, xtc, ...params }) => {
+      // Logits that rounding alone tells apart have no order by their surprise.
+      const logits = some.map((logit) => Math.round(logit * 1024) / 1024 + 0);
+      const off = xtc === undefined ? {} : { xtcProbability: 1, xtcThreshold: xtc };
+      const resolved = resolveSampling({ ...params, ...off, typicalP, topNSigma });
+      const [wanted, less, more] = [0, -slack, slack].map((by) =>
+        truncate(rank(logits), resolved, by).map(({ token }) => token),
+      );
+      if (String(less) !== String(wanted) || String(more) !== String(wanted)) return;
+      decided++;
+      const candidates = new Candidates(resolved, logits.length, random);
+      candidates.select(logits.map((x) => -x).map((x) => (x === Infinity ? -1 : x)));
+      candidates.select(logits);
+      const kept = [...candidates.tokens.subarray(0, candidates.count)];
+      const byId = (a: number, b: number) => a - b;
+      assert.deepEqual(kept.toSorted(byId), wanted!.toSorted(byId));
+      for (let i = 0; i < kept.length; i++) assert.equal(candidates.scores[i], logits[kept[i]!]);
+      assert.equal(candidates.best, Math.max(...wanted!.map((token) => logits[token]!)));
+    }),
+    { numRuns: 3000, seed: 6 },
+  );
+  assert.ok(decided > 2000, `${decided} of 3000 were decided`);
+});
+
+test("XTC is at work as often as asked for", () => {
+  const logits = Float32Array.from([0.5, 0.3, 0.2], Math.log);
+  const candidates = new Candidates(resolveSampling({ xtcProbability: 0.25, minP: 0, topP: 1 }), 3, random);
+  let excluded = 0;
+  for (let i = 0; i < 4000; i++) {
+    candidates.select(logits);
+    if (candidates.count === 1) excluded++;
+  }
+  // 1000, give or take five deviations of 27.
+  assert.ok(excluded > 860 && excluded < 1140, `${excluded} of 4000`);
+});
+
 test("what is kept agrees with the definitions on a large vocabulary, peaked and flat", () => {
   for (const spread of [0, 0.01, 1, 4, 20]) {
     const logits = Float32Array.from(

@@ -20,8 +20,8 @@ export function driesRepeats({ dryMultiplier, dryPenaltyLastN }: ResolvedSamplin
   return dryMultiplier > 0 && dryPenaltyLastN !== 0;
 }
 
-/** The natural logarithm of the greatest F32: penalties stay below that. */
-const maxLogPenalty = 88.7228391;
+/** Penalties stay below that, so that logits stay numbers. */
+const maxPenalty = 1e38;
 
 /** The tokens of one sequence, and what repeating them costs. */
 export class Dry {
@@ -29,7 +29,6 @@ export class Dry {
   readonly #base: number;
   readonly #allowed: number;
   readonly #lastN: number;
-  readonly #maxExponent: number;
   readonly #breakers: DryBreakers;
   #history = new Int32Array(256);
   #length = 0;
@@ -42,7 +41,6 @@ export class Dry {
     this.#base = params.dryBase;
     this.#allowed = params.dryAllowedLength;
     this.#lastN = params.dryPenaltyLastN < 0 ? Number.POSITIVE_INFINITY : params.dryPenaltyLastN;
-    this.#maxExponent = params.dryBase > 1.000001 ? maxLogPenalty / Math.log(params.dryBase) : Infinity;
     this.#breakers = breakers;
   }
 
@@ -68,8 +66,7 @@ export class Dry {
     }
     for (const [token, length] of this.#longest) {
       if (this.#breakers.get(token)?.some((rest) => rest.length === 0)) continue;
-      const exponent = Math.min(length - this.#allowed, this.#maxExponent);
-      logits[token]! -= this.#multiplier * this.#base ** exponent;
+      logits[token]! -= Math.min(this.#multiplier * this.#base ** (length - this.#allowed), maxPenalty);
     }
   }
 

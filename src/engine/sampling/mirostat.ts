@@ -38,17 +38,17 @@ export class Mirostat {
     this.#tokens = new Int32Array(vocabSize);
   }
 
-  /** How far the truncation reaches now, bits. */
-  get mu(): number {
-    return this.#mu;
-  }
-
   /** Draws a token, and learns from it. */
   next(logits: Float32Array): number {
     const { best, count } = this.select(logits);
     const index = this.#draw.next(this.#scores, count, best);
-    this.#mu -= this.#eta * (-Math.log2(this.#draw.probability) - this.#tau);
+    this.learn(this.#draw.probability);
     return this.#tokens[index]!;
+  }
+
+  /** Moves mu by the surprise of a draw of this probability. */
+  learn(probability: number): void {
+    this.#mu -= this.#eta * (-Math.log2(probability) - this.#tau);
   }
 
   /** The tokens that the next draw may choose from, in an order that follows from the logits alone. */

@@ -45,6 +45,8 @@ const chains: SamplingParams[] = [
   { temperature: 2, topK: 0, topP: 0.8, minP: 0 },
   { temperature: 0.3, topK: 12, topP: 1, minP: 0.2 },
   { repeatPenalty: 1.3, frequencyPenalty: 0.2, presencePenalty: 0.1, penaltyLastN: 4 },
+  { typicalP: 0.7, topK: 0 },
+  { topNSigma: 1, xtcProbability: 1, xtcThreshold: 0.05, temperature: 1.5 },
 ];
 
 for (const params of chains) {
