@@ -25,7 +25,7 @@ try {
         clearTokens,
         kvTypes && { kvTypes },
       );
-      const bound = boundOf(type.type, kvTypes);
+      const bound = boundOf(parityCase, type.type);
       const cells = [worst(prefill), worst(decode), worst(batch), bound].map(shown);
       rows.push(`| ${[parityCase.name, typeName(type), ...cells].join(" | ")} |`);
       outputs += 2;

@@ -1,18 +1,17 @@
 import { availableParallelism } from "node:os";
 import { Backend } from "../src/ggml/backend.ts";
 import { loadNative } from "../src/ggml/library.ts";
-import type { Tensor } from "../src/ggml/tensor.ts";
 import { openGguf } from "../src/gguf/read.ts";
 import { KvTensors } from "../src/kv/tensors.ts";
 import { kvShape } from "../src/model/attention-shape.ts";
 import { familyOf } from "../src/model/families.ts";
 import { LayerwiseRunner, type Runtime } from "../src/model/forward.ts";
+import type { Hyperparameters } from "../src/model/hyperparameters.ts";
 import { planWeights } from "../src/model/layout.ts";
+import { fillMaskRow } from "../src/model/mask.ts";
 import { keyStep } from "../src/model/step.ts";
 import type { StepMemory } from "../src/model/step-memory.ts";
 import { ModelWeights } from "../src/model/weights.ts";
-
-const minusInfinity = 0xfc00;
 
 /** A model with room for one sequence. */
 export interface TestModel {
@@ -40,7 +39,7 @@ export async function loadForTest(path: string, cells: number): Promise<TestMode
     async logits(tokens) {
       const shape = stepOf(tokens.length);
       const step = runner.step(shape);
-      fillFirstStep(step.memory, tokens);
+      fillFirstStep(step.memory, tokens, layout.hyperparameters);
       await step.run();
       const { vocabulary } = layout;
       const all = step.logits();
@@ -61,18 +60,14 @@ export function stepOf(tokens: number) {
 }
 
 /** Fills in a sequence that starts in this step, in the first cells. */
-export function fillFirstStep(memory: StepMemory, tokens: readonly number[]): void {
+export function fillFirstStep(memory: StepMemory, tokens: readonly number[], h: Hyperparameters): void {
   memory.tokens.ints().set(tokens);
   memory.positions.ints().set(tokens.map((_, index) => index));
   memory.cells.longs().set(tokens.map((_, index) => BigInt(index)));
-  fillCausal(memory.masks[0]!);
-}
-
-function fillCausal(mask: Tensor): void {
-  const [keys, tokens] = mask.shape;
-  const halves = mask.halves();
-  for (let token = 0; token < tokens; token++) {
-    halves.fill(0, token * keys, token * keys + token + 1);
-    halves.fill(minusInfinity, token * keys + token + 1, (token + 1) * keys);
+  const { masks, windowMasks } = memory.fill;
+  const { keys } = stepOf(tokens.length).sequences[0]!;
+  for (let position = 0; position < tokens.length; position++) {
+    fillMaskRow(masks[0]!, position, keys, position);
+    if (windowMasks) fillMaskRow(windowMasks[0]!, position, keys, position, h.window?.tokens);
   }
 }

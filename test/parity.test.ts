@@ -28,7 +28,7 @@ describe("logits and greedy output equal libllama's on the same file and tokens"
         await writeCase(path, parityCase, type);
         const { kvTypes } = parityCase;
         const parity = await measureParity(path, clearTokens, kvTypes && { kvTypes });
-        check(t, parity, { bound: boundOf(type.type, kvTypes), clearShare: 0.9 });
+        check(t, parity, { bound: boundOf(parityCase, type.type), clearShare: 0.9 });
       });
     }
   }
@@ -47,7 +47,7 @@ describe("logits and greedy output equal libllama's before weights are converted
         const path = join(folder, "model.gguf");
         await writeCase(path, parityCase, { type });
         const parity = await measureParity(path, clearTokens, { converted: false });
-        check(t, parity, { bound: boundOf(type), clearShare: 0.9 });
+        check(t, parity, { bound: boundOf(parityCase, type), clearShare: 0.9 });
       });
     }
   }

@@ -23,7 +23,7 @@ export async function routingMargins(runtime: Runtime, tokens: readonly number[]
   if (h.experts === 0) return tokens.map(() => Number.POSITIVE_INFINITY);
   const shape = stepOf(tokens.length);
   const memory = new StepMemory(backend, h, shape);
-  fillFirstStep(memory, tokens);
+  fillFirstStep(memory, tokens, h);
   const context = new Context(backend.native, { tensors: tensorRoom, graphNodes: tensorRoom });
   const scope = { context, graph: context.graph(tensorRoom) };
   const kept = backend.allocate([context.tensor("F32", [h.experts, tokens.length, h.layers])]);

@@ -28,7 +28,7 @@ export async function routingOf(runtime: Runtime, tokens: readonly number[]): Pr
   const { backend, family, weights, kv } = runtime;
   const { hyperparameters: h } = weights.layout;
   const memory = new StepMemory(backend, h, stepOf(tokens.length));
-  fillFirstStep(memory, tokens);
+  fillFirstStep(memory, tokens, h);
   const context = new Context(backend.native, { tensors: tensorRoom, graphNodes: tensorRoom });
   const scope = { context, graph: context.graph(tensorRoom) };
   const kept = backend.allocate([context.tensor("I32", [h.experts, tokens.length, 3 * h.layers])]);

@@ -116,7 +116,7 @@ function computeBytes(
   const filledUp =
     Math.min(limits.maxSequences, Math.ceil(tokens / leastTileRows)) * queryRows(leastTileRows);
   const padded = filledUp * h.heads * attendedWidth(h.headWidth, 1) * floatBytes;
-  const masks = Math.max(tokens, filledUp) * keys * 2;
+  const masks = Math.max(tokens, filledUp) * keys * 2 * (h.window ? 2 : 1);
   const attended = tokens * h.heads * h.headWidth * floatBytes;
   // The cells of one sequence and layer at a time, see Blocks.
   const dequantised = isQuantised(kvTypes) ? 2 * keys * h.kvHeads * h.headWidth * floatBytes : 0;

@@ -1,6 +1,7 @@
 import { GraphAllocator } from "../ggml/allocator.ts";
 import type { KvRun } from "../kv/cache.ts";
 import { isWhole, LayerwiseRunner, type Runtime, type Step, WholeStep } from "../model/forward.ts";
+import { fillMaskRow } from "../model/mask.ts";
 import { keyStep, type StepShape, sameShape } from "../model/step.ts";
 
 /** One sequence's part in a step. Its tokens follow what its KV run holds. */
@@ -8,9 +9,6 @@ export interface StepEntry {
   readonly run: KvRun;
   readonly tokens: readonly number[];
 }
-
-/** F16 bits of minus infinity: a key that a token may not look at. */
-const masked = 0xfc00;
 
 /** Graphs of decode steps that are kept; the sequences of a batch change rarely, their KV lengths every 256 steps. */
 const keptGraphs = 2;
@@ -58,7 +56,7 @@ export class StepRunner {
     const shape = shapeOf(entries);
     const { step, reused, keep } = await this.#stepFor(shape);
     try {
-      fill(step, entries, shape);
+      fill(step, entries, shape, this.#runtime.weights.layout.hyperparameters.window?.tokens);
       const prepared = performance.now();
       const running = step.run();
       whileComputing();
@@ -115,21 +113,25 @@ function shapeOf(entries: readonly StepEntry[]): StepShape {
   return { sequences, outputs: entries.length };
 }
 
-function fill({ memory }: Step, entries: readonly StepEntry[], shape: StepShape): void {
-  const { tokens, positions, cells, masks, outputs } = memory.fill;
+function fill(
+  { memory }: Step,
+  entries: readonly StepEntry[],
+  shape: StepShape,
+  window: number | undefined,
+): void {
+  const { tokens, positions, cells, masks, windowMasks, outputs } = memory.fill;
   let row = 0;
   for (let index = 0; index < entries.length; index++) {
     const entry = entries[index]!;
     const past = entry.run.tokens.length;
     const { keys } = shape.sequences[index]!;
-    const mask = masks[index]!;
     for (let offset = 0; offset < entry.tokens.length; offset++) {
       const position = past + offset;
       tokens[row] = entry.tokens[offset]!;
       positions[row] = position;
       cells[row] = BigInt(entry.run.first + position);
-      mask.fill(0, offset * keys, offset * keys + position + 1);
-      mask.fill(masked, offset * keys + position + 1, (offset + 1) * keys);
+      fillMaskRow(masks[index]!, offset, keys, position);
+      if (windowMasks) fillMaskRow(windowMasks[index]!, offset, keys, position, window);
       row++;
     }
     if (outputs) outputs[index] = row - 1;

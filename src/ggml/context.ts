@@ -180,6 +180,14 @@ export class Context {
   swigluOai(gate: Tensor, up: Tensor, alpha: number, limit: number): Tensor {
     return this.#make("ggml_swiglu_oai", gate.pointer, up.pointer, alpha, limit);
   }
+  /** a [2n, …] → gelu(first half) · second half, [n, …]. */
+  geglu(a: Tensor): Tensor {
+    return this.#make("ggml_geglu", a.pointer);
+  }
+  /** gelu(gate) · up. */
+  gegluSplit(gate: Tensor, up: Tensor): Tensor {
+    return this.#make("ggml_geglu_split", gate.pointer, up.pointer);
+  }
   /** Writes `a` into `target`, which has as many elements. */
   copy(a: Tensor, target: Tensor): Tensor {
     return this.#make("ggml_cpy", a.pointer, target.pointer);
@@ -252,12 +260,27 @@ export class Context {
       1,
     );
   }
+  tanh(a: Tensor): Tensor {
+    return this.#make("ggml_tanh", a.pointer);
+  }
   /**
    * q [d, T, heads, S], k and v [d, keys, kvHeads, S], mask F16 [keys, T, 1, S] → [d, heads, T, S]; S sequences,
    * often 1.
+   * @param softCap scores go through softCap · tanh(score / softCap); 0 for none
    */
-  flashAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: number): Tensor {
-    return this.#make("ggml_flash_attn_ext", q.pointer, k.pointer, v.pointer, mask.pointer, scale, 0, 0);
+  flashAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: number, softCap = 0): Tensor {
+    const bias = 0;
+    const { pointer } = q;
+    return this.#make(
+      "ggml_flash_attn_ext",
+      pointer,
+      k.pointer,
+      v.pointer,
+      mask.pointer,
+      scale,
+      bias,
+      softCap,
+    );
   }
 
   /** A 32-bit field of a struct in this context's memory. */

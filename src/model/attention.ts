@@ -1,6 +1,7 @@
 import type { Tensor } from "../ggml/tensor.ts";
 import type { Blocks } from "./blocks.ts";
 import { attend } from "./flash-attention.ts";
+import { ropeOf } from "./hyperparameters.ts";
 import { headsOf, type Projection, rowsOf } from "./projection.ts";
 import { jointHeadNorm, type LayerWeights } from "./weights.ts";
 
@@ -68,7 +69,7 @@ function rotatedHeads(
 function rope(blocks: Blocks, x: Tensor): Tensor {
   const { globals, memory, hyperparameters } = blocks.parts;
   const factors = globals.find("rope_freqs.weight")?.tensor;
-  return blocks.scope.context.rope(x, memory.positions, hyperparameters.rope, factors);
+  return blocks.scope.context.rope(x, memory.positions, ropeOf(hyperparameters, blocks.layer), factors);
 }
 
 /** @param keys [head width, kv heads, tokens] */

@@ -55,34 +55,46 @@ export class Blocks {
 
   /** Token embeddings of the step's tokens. */
   embed(): Tensor {
-    const { globals, memory } = this.parts;
-    return this.scope.context.getRows(globals.tensor("token_embd.weight"), memory.tokens);
+    const { context } = this.scope;
+    const { globals, memory, hyperparameters } = this.parts;
+    const rows = context.getRows(globals.tensor("token_embd.weight"), memory.tokens);
+    const { embeddingScale } = hyperparameters;
+    return embeddingScale === undefined ? rows : context.scale(rows, embeddingScale);
   }
 
-  /** Root-mean-square norm, then the element-wise weights `name`.weight. */
+  /** Root-mean-square norm, then the element-wise weights `name`.weight, and `name`.bias where it is there. */
   norm(x: Tensor, weights: LayerWeights, name: string): Tensor {
     const { context } = this.scope;
     const normed = context.rmsNorm(x, this.hyperparameters.normEpsilon);
-    return context.mul(normed, weights.tensor(`${name}.weight`));
+    const scaled = context.mul(normed, weights.tensor(`${name}.weight`));
+    const bias = weights.find(`${name}.bias`)?.tensor;
+    return bias ? context.add(scaled, bias) : scaled;
   }
 
   /** Logits [vocabulary, outputs] of the tokens that need them. */
   head(x: Tensor): Tensor {
-    const { globals } = this.parts;
-    return this.product(globals, "output.weight", this.norm(x, globals, "output_norm"));
+    const { context } = this.scope;
+    const { globals, hyperparameters } = this.parts;
+    const logits = this.product(globals, "output.weight", this.norm(x, globals, "output_norm"));
+    const cap = hyperparameters.logitSoftCap;
+    return cap === undefined ? logits : context.scale(context.tanh(context.scale(logits, 1 / cap)), cap);
   }
 
   /**
-   * What the named weights make of x [width, tokens]: one product for each distinct tensor that they lie in. Every
-   * product of activations with weights comes through here, but those of routed experts (`expert-network.ts`).
+   * What the named weights make of x [width, tokens], with their biases where there are some: one product for each
+   * distinct tensor that they lie in. Every product of activations with weights comes through here, but those of
+   * routed experts (`expert-network.ts`).
    */
   project(weights: LayerWeights, names: readonly string[], x: Tensor): Projection[] {
+    const { context } = this.scope;
     const products = new Map<Tensor, Tensor>();
     return names.map((name) => {
       const { tensor, firstRow, rows } = weights.weight(name);
-      const source = products.get(tensor) ?? this.scope.context.mulMat(tensor, x);
+      const source = products.get(tensor) ?? context.mulMat(tensor, x);
       products.set(tensor, source);
-      return { source, first: firstRow, rows };
+      const projection = { source, first: firstRow, rows };
+      const bias = weights.find(name.replace(/weight$/, "bias"))?.tensor;
+      return bias ? { source: context.add(rowsOf(context, projection), bias), first: 0, rows } : projection;
     });
   }
 
@@ -99,16 +111,33 @@ export class Blocks {
     return this.scope.context.getRows(x, memory.outputs);
   }
 
-  /** Pre-norm causal self-attention, and the residual sum; see {@link selfAttention}. */
-  attention(weights: LayerWeights, x: Tensor, options: AttentionOptions): Tensor {
+  /**
+   * Pre-norm causal self-attention, and the residual sum; see {@link selfAttention}.
+   * @param options.postNorm a norm before the residual sum
+   */
+  attention(
+    weights: LayerWeights,
+    x: Tensor,
+    options: AttentionOptions & { readonly postNorm?: string },
+  ): Tensor {
+    const { postNorm } = options;
     const attended = selfAttention(this, weights, this.norm(x, weights, "attn_norm"), options);
-    return this.scope.context.add(attended, this.outputRows(x));
+    const sum = postNorm ? this.norm(attended, weights, postNorm) : attended;
+    return this.scope.context.add(sum, this.outputRows(x));
   }
 
-  /** Pre-norm gated feed-forward network, and the residual sum. @param norm name of the norm's weights */
-  feedForward(weights: LayerWeights, x: Tensor, norm = "ffn_norm"): Tensor {
-    const normed = this.norm(x, weights, norm);
-    return this.scope.context.add(gatedNetwork(this, weights, normed, ""), x);
+  /**
+   * Pre-norm gated feed-forward network, and the residual sum.
+   * @param options.norm name of the norm's weights, "ffn_norm" by default
+   * @param options.postNorm a norm before the residual sum
+   */
+  feedForward(
+    weights: LayerWeights,
+    x: Tensor,
+    { norm = "ffn_norm", postNorm }: { readonly norm?: string; readonly postNorm?: string } = {},
+  ): Tensor {
+    const output = gatedNetwork(this, weights, this.norm(x, weights, norm), "");
+    return this.scope.context.add(postNorm ? this.norm(output, weights, postNorm) : output, x);
   }
 
   /**

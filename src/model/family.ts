@@ -34,4 +34,6 @@ export interface TensorSpec {
   readonly join?: string;
   /** Some files lack it. Those without `output.weight` use the embeddings there. */
   readonly optional?: boolean;
+  /** A norm whose results are added to the residual stream; only synthetic models look at it. */
+  readonly writesResidual?: boolean;
 }

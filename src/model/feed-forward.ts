@@ -4,10 +4,10 @@ import { rowsOf } from "./projection.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /**
- * What becomes of gate and up: silu(gate) · up, relu(gate) · up, or gpt-oss's, which bounds both and has a steeper
+ * What becomes of gate and up: silu(gate) · up, gelu(gate) · up, relu(gate) · up, or gpt-oss's, which bounds both and has a steeper
  * sigmoid and up + 1.
  */
-export type Activation = "silu" | "relu" | "swiglu_oai";
+export type Activation = "silu" | "gelu" | "relu" | "swiglu_oai";
 
 /** Of gpt-oss; files do not tell them. */
 const oaiAlpha = 1.702;
@@ -18,6 +18,8 @@ export function activate({ scope: { context }, hyperparameters }: Blocks, gate: 
   switch (hyperparameters.activation) {
     case "silu":
       return context.swigluSplit(gate, up);
+    case "gelu":
+      return context.gegluSplit(gate, up);
     case "relu":
       return context.regluSplit(gate, up);
     case "swiglu_oai":
@@ -29,6 +31,7 @@ export function activate({ scope: { context }, hyperparameters }: Blocks, gate: 
 export function activateJoined({ scope: { context }, hyperparameters }: Blocks, both: Tensor): Tensor {
   const { activation } = hyperparameters;
   if (activation === "silu") return context.swiglu(both);
+  if (activation === "gelu") return context.geglu(both);
   if (activation === "relu") return context.reglu(both);
   throw new Error(`gate and up are not to be joined with ${activation}`);
 }

@@ -2,6 +2,7 @@ import type { Tensor } from "../ggml/tensor.ts";
 import { rowBytes } from "../ggml/types.ts";
 import { attendedWidth, leastTileRows, queryRows } from "./attention-shape.ts";
 import type { Blocks } from "./blocks.ts";
+import { isWindowed } from "./hyperparameters.ts";
 import { commonStride, type StepSequence } from "./step.ts";
 
 /** What one attention call covers: tokens from `firstToken` on, keys from `firstCell` on. */
@@ -23,17 +24,18 @@ interface AttentionRun {
 export function attend(blocks: Blocks, queries: Tensor): Tensor {
   const { graph } = blocks.scope;
   const { memory, shape } = blocks.parts;
+  const masks = isWindowed(blocks.hyperparameters, blocks.layer) ? memory.windowMasks! : memory.masks;
   const stride = commonStride(shape);
-  if (stride !== undefined) return attendTogether(blocks, queries, stride);
+  if (stride !== undefined) return attendTogether(blocks, queries, stride, masks.common!);
   const [only] = shape.sequences as [StepSequence];
   if (shape.sequences.length === 1) {
     const run = { ...only, firstToken: 0, count: 1, stride: 0 };
-    return flat(blocks, call(blocks, queries, run, memory.masks[0]!), only.tokens);
+    return flat(blocks, call(blocks, queries, run, masks.each[0]!), only.tokens);
   }
   let firstToken = 0;
   shape.sequences.forEach(({ tokens, firstCell, keys }, index) => {
     const run = { tokens, firstToken, firstCell, keys, count: 1, stride: 0 };
-    const result = call(blocks, queries, run, memory.masks[index]!);
+    const result = call(blocks, queries, run, masks.each[index]!);
     memory.placeAttention(result, firstToken);
     graph.expand(result);
     firstToken += tokens;
@@ -42,12 +44,12 @@ export function attend(blocks: Blocks, queries: Tensor): Tensor {
 }
 
 /** Decoding sequences that lie `stride` cells apart. */
-function attendTogether(blocks: Blocks, queries: Tensor, stride: number): Tensor {
-  const { shape, memory } = blocks.parts;
+function attendTogether(blocks: Blocks, queries: Tensor, stride: number, mask: Tensor): Tensor {
+  const { shape } = blocks.parts;
   const [{ firstCell, keys }] = shape.sequences as [StepSequence];
   const count = shape.sequences.length;
   const run = { tokens: 1, firstToken: 0, firstCell, keys, count, stride };
-  return flat(blocks, call(blocks, queries, run, memory.commonMask!), count);
+  return flat(blocks, call(blocks, queries, run, mask), count);
 }
 
 /** [heads · head width, tokens] of an attention result. */
@@ -96,7 +98,8 @@ function call(blocks: Blocks, queries: Tensor, run: AttentionRun, mask: Tensor):
     cached(kv.keys[blocks.layer]!),
     cached(kv.values[blocks.layer]!),
     mask,
-    1 / Math.sqrt(headWidth),
+    hyperparameters.attentionScale ?? 1 / Math.sqrt(headWidth),
+    hyperparameters.attentionSoftCap,
   );
   if (!padded) return result;
   const [, resultHead, resultToken, resultSequence] = result.strides;

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { StowageError } from "../errors.ts";
 import { Metadata } from "../gguf/metadata.ts";
 import { type GgufValue, gguf } from "../gguf/values.ts";
-import { familyOf } from "./families.ts";
+import { families, familyOf } from "./families.ts";
 import { readHyperparameters } from "./hyperparameters.ts";
 
 const scalar = (type: "i32" | "u16", value: number): GgufValue => ({ type, value });
@@ -128,7 +128,8 @@ describe("readHyperparameters", () => {
       () => familyOf("gpt5"),
       (error) => {
         refusal("model_architecture", "gpt5")(error);
-        assert.match((error as StowageError).next, /olmoe, qwen3moe, llama, qwen3\./);
+        const known = families.map(({ name }) => name).join(", ");
+        assert.ok((error as StowageError).next.includes(`${known}.`));
         return true;
       },
     );

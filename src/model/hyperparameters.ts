@@ -31,6 +31,34 @@ export interface Hyperparameters {
   readonly contextTrained: number;
   readonly normEpsilon: number;
   readonly rope: Rope;
+  /** Layers that look at so many of the latest tokens only. */
+  readonly window?: Window;
+  /** What scores of attention are multiplied by; default 1 / √(head width). */
+  readonly attentionScale?: number;
+  /** Scores of attention, and logits, are bounded by this: cap · tanh(x / cap). Absent: not. */
+  readonly attentionSoftCap?: number;
+  readonly logitSoftCap?: number;
+  /** What embeddings are multiplied by; default 1. */
+  readonly embeddingScale?: number;
+}
+
+/** Sliding-window attention in some of the layers. */
+export interface Window {
+  /** A token looks at itself and at those before it, so many together. */
+  readonly tokens: number;
+  /** For each layer, whether it has the window. */
+  readonly layers: readonly boolean[];
+  /** How positions are rotated in these layers. */
+  readonly rope: Rope;
+}
+
+export function isWindowed(h: Hyperparameters, layer: number): boolean {
+  return h.window?.layers[layer] ?? false;
+}
+
+/** How positions are rotated in a layer. */
+export function ropeOf(h: Hyperparameters, layer: number): Rope {
+  return isWindowed(h, layer) ? h.window!.rope : h.rope;
 }
 
 /** What the families of today share: bounds keep later arithmetic inside exact integers. */
@@ -45,15 +73,67 @@ const bounds = {
 };
 
 /**
+ * Metadata of the file's architecture: keys without its name and the dot before them.
+ * Each is checked; @throws StowageError gguf_metadata_missing, gguf_metadata_type, model_invalid
+ */
+export class ArchitectureKeys {
+  readonly metadata: Metadata;
+  readonly architecture: string;
+
+  constructor(metadata: Metadata) {
+    this.metadata = metadata;
+    this.architecture = metadata.string("general.architecture");
+  }
+
+  key(name: string): string {
+    return `${this.architecture}.${name}`;
+  }
+
+  has(name: string): boolean {
+    return this.metadata.has(this.key(name));
+  }
+
+  /** A whole number in these bounds. */
+  whole(name: string, low: number, high: number, fallback?: number): number {
+    return checkWhole(this.key(name), this.metadata.number(this.key(name), fallback), low, high);
+  }
+
+  /** A number in these bounds. */
+  real(name: string, low: number, high: number, fallback?: number): number {
+    return checkReal(this.key(name), this.metadata.number(this.key(name), fallback), low, high);
+  }
+}
+
+/**
+ * The window of a family in which every `period`-th layer is without.
+ * @param rope how positions are rotated in layers with a window
+ * @param fullFirst whether the first of each period is the one without; else the last
+ * @returns nothing where the file has no window
+ */
+export function readWindow(
+  metadata: Metadata,
+  layers: number,
+  rope: Rope,
+  period: number,
+  { fullFirst = false } = {},
+): { window?: Window } {
+  const keys = new ArchitectureKeys(metadata);
+  const tokens = keys.whole("attention.sliding_window", 0, bounds.context, 0);
+  if (tokens === 0) return {};
+  const full = fullFirst ? 0 : period - 1;
+  const pattern = Array.from({ length: layers }, (_, layer) => layer % period !== full);
+  return { window: { tokens, layers: pattern, rope } };
+}
+
+/**
  * Reads and checks the hyper-parameters that every decoder-only transformer has.
  * @param mode how this family rotates positions
  * @throws StowageError gguf_metadata_missing, gguf_metadata_type, model_invalid
  */
 export function readHyperparameters(metadata: Metadata, mode: Rope["mode"]): Hyperparameters {
-  const architecture = metadata.string("general.architecture");
-  const key = (name: string) => `${architecture}.${name}`;
-  const whole = (name: string, low: number, high: number, fallback?: number) =>
-    checkWhole(key(name), metadata.number(key(name), fallback), low, high);
+  const keys = new ArchitectureKeys(metadata);
+  const key = keys.key.bind(keys);
+  const whole = keys.whole.bind(keys);
 
   const width = whole("embedding_length", 1, bounds.width);
   const heads = whole("attention.head_count", 1, bounds.heads);
@@ -74,7 +154,7 @@ export function readHyperparameters(metadata: Metadata, mode: Rope["mode"]): Hyp
   require(groups <= 1, key("expert_group_count"), groups, "1 (groups of experts are not supported yet)");
 
   return {
-    architecture,
+    architecture: keys.architecture,
     layers: whole("block_count", 1, bounds.layers),
     width,
     heads,
@@ -89,17 +169,12 @@ export function readHyperparameters(metadata: Metadata, mode: Rope["mode"]): Hyp
     sharedExpertWidth: 0,
     skippedBlocks: 0,
     contextTrained,
-    normEpsilon: checkReal(
-      key("attention.layer_norm_rms_epsilon"),
-      metadata.number(key("attention.layer_norm_rms_epsilon")),
-      0,
-      1,
-    ),
+    normEpsilon: keys.real("attention.layer_norm_rms_epsilon", 0, 1),
     rope: {
       dimensions,
       mode,
       contextTrained,
-      base: checkReal(key("rope.freq_base"), metadata.number(key("rope.freq_base"), 10_000), 1, 1e12),
+      base: keys.real("rope.freq_base", 1, 1e12, 10_000),
       scale: 1,
     },
   };

@@ -1,3 +1,4 @@
+import type { AttentionNorms } from "./attention.ts";
 import type { TensorSpec } from "./family.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 
@@ -15,10 +16,7 @@ export function globalTensors(h: Hyperparameters, vocabulary: number): TensorSpe
 }
 
 /** Grouped-query attention: queries, keys and values are one matrix where their types agree. */
-export function attentionTensors(
-  h: Hyperparameters,
-  norms: "none" | "each head" | "all heads",
-): TensorSpec[] {
+export function attentionTensors(h: Hyperparameters, norms: AttentionNorms): TensorSpec[] {
   const queries = h.heads * h.headWidth;
   const keys = h.kvHeads * h.headWidth;
   const specs: TensorSpec[] = [
@@ -35,6 +33,22 @@ export function attentionTensors(
     { name: "attn_q_norm.weight", shape: [each ? h.headWidth : queries], use: "vector" },
     { name: "attn_k_norm.weight", shape: [each ? h.headWidth : keys], use: "vector" },
   ];
+}
+
+/** Biases of queries, keys and values. */
+export function attentionBiases(h: Hyperparameters): TensorSpec[] {
+  const queries = h.heads * h.headWidth;
+  const keys = h.kvHeads * h.headWidth;
+  return [
+    { name: "attn_q.bias", shape: [queries], use: "vector" },
+    { name: "attn_k.bias", shape: [keys], use: "vector" },
+    { name: "attn_v.bias", shape: [keys], use: "vector" },
+  ];
+}
+
+/** A norm behind attention or a feed-forward network, before the residual sum. */
+export function postNorm(h: Hyperparameters, name: string): TensorSpec {
+  return { name: `${name}.weight`, shape: [h.width], use: "vector", writesResidual: true };
 }
 
 /** A dense gated feed-forward network. */

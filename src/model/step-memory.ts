@@ -2,9 +2,9 @@ import type { Backend } from "../ggml/backend.ts";
 import { Buffer, tensorAlignment } from "../ggml/buffer.ts";
 import { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
-import { queryRows } from "./attention-shape.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
-import { commonStride, type StepShape, tokenCount } from "./step.ts";
+import { type Masks, makeMasks, maskRows, maskTensors } from "./mask.ts";
+import { type StepShape, tokenCount } from "./step.ts";
 
 const floatBytes = 4;
 
@@ -13,7 +13,10 @@ export interface StepInputs {
   readonly tokens: Int32Array;
   readonly positions: Int32Array;
   readonly cells: BigInt64Array;
+  /** Of each sequence, [tokens][keys]; see {@link fillMaskRow}. */
   readonly masks: readonly Uint16Array[];
+  /** The same for layers with a window, where the model has some. */
+  readonly windowMasks: readonly Uint16Array[] | undefined;
   readonly outputs: Int32Array | undefined;
 }
 
@@ -30,10 +33,9 @@ export class StepMemory {
   readonly positions: Tensor;
   /** KV cell of each token, I64. */
   readonly cells: Tensor;
-  /** F16 [keys, query rows] a sequence: 0 where a token may look, -infinity elsewhere; 0 in rows without a token. */
-  readonly masks: readonly Tensor[];
-  /** All of them as one, [keys, 1, 1, sequences], where {@link commonStride} says so. */
-  readonly commonMask: Tensor | undefined;
+  readonly masks: Masks;
+  /** For layers with a window, where the model has some. */
+  readonly windowMasks: Masks | undefined;
   /** Which tokens need logits, I32; absent when all do. */
   readonly outputs: Tensor | undefined;
   readonly #context: Context;
@@ -44,36 +46,28 @@ export class StepMemory {
 
   constructor(backend: Backend, h: Hyperparameters, shape: StepShape) {
     const count = tokenCount(shape);
-    const context = new Context(backend.native, { tensors: 5 + shape.sequences.length });
+    const context = new Context(backend.native, { tensors: 5 + 2 * maskTensors(shape) });
     this.#context = context;
     this.tokens = context.tensor("I32", [count]);
     this.positions = context.tensor("I32", [count]);
     this.cells = context.tensor("I64", [count]);
-    const stride = commonStride(shape);
-    const keys = shape.sequences[0]!.keys;
-    this.commonMask = stride ? context.tensor("F16", [keys, 1, 1, count]) : undefined;
-    this.masks = stride
-      ? []
-      : shape.sequences.map(({ keys, tokens }) => context.tensor("F16", [keys, queryRows(tokens)]));
+    this.masks = makeMasks(context, shape);
+    this.windowMasks = h.window && makeMasks(context, shape);
     this.outputs = shape.outputs < count ? context.tensor("I32", [shape.outputs]) : undefined;
-    const inputs = [this.tokens, this.positions, this.cells, ...this.masks, this.commonMask, this.outputs];
+    const masks = [this.masks, this.windowMasks].flatMap((made) => (made ? [...made.each, made.common] : []));
+    const inputs = [this.tokens, this.positions, this.cells, ...masks, this.outputs];
     this.#inputs = backend.allocate(inputs.filter((tensor) => tensor !== undefined));
-    shape.sequences.forEach(({ keys, tokens }, index) => {
-      this.masks[index]?.halves().fill(0, keys * tokens);
-    });
-    const common = this.commonMask?.halves();
     this.fill = {
       tokens: this.tokens.ints(),
       positions: this.positions.ints(),
       cells: this.cells.longs(),
-      masks: common
-        ? shape.sequences.map((_, index) => common.subarray(index * keys, (index + 1) * keys))
-        : this.masks.map((mask) => mask.halves()),
+      masks: maskRows(this.masks, shape),
+      windowMasks: this.windowMasks && maskRows(this.windowMasks, shape),
       outputs: this.outputs?.ints(),
     };
     this.#tokenCount = count;
     this.#attendedWidth = h.heads * h.headWidth;
-    const several = shape.sequences.length > 1 && stride === undefined;
+    const several = shape.sequences.length > 1 && !this.masks.common;
     const bytes = several ? this.#attendedWidth * count * floatBytes + tensorAlignment : 0;
     this.#attended = Buffer.allocate(backend.native, backend.hostBufferType, bytes);
   }

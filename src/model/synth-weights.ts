@@ -75,12 +75,13 @@ export class SyntheticWeights {
   /**
    * The weights of a norm: values of F32 around 1.
    * @param signed every second one, on average, is negative
+   * @param scale they are around so much instead of 1
    */
-  norm(elements: number, deviation: number, signed: boolean): Uint8Array {
+  norm(elements: number, deviation: number, signed: boolean, scale: number): Uint8Array {
     const values = new Float32Array(elements);
     this.#random.fillNormal(values, deviation);
     const signs = values.map(() => (signed && this.#random.below(2) === 0 ? -1 : 1));
-    return new Uint8Array(values.map((value, index) => signs[index]! * (1 + value)).buffer);
+    return new Uint8Array(values.map((value, index) => signs[index]! * scale * (1 + value)).buffer);
   }
 
   async #pool(type: TensorType, deviation: number): Promise<Uint8Array> {

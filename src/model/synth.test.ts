@@ -177,7 +177,7 @@ async function rank({ backend, family, weights, kv }: Runtime, sequence: readonl
   const { hyperparameters: h } = weights.layout;
   const shape = stepOf(sequence.length);
   const memory = new StepMemory(backend, h, shape);
-  fillFirstStep(memory, sequence);
+  fillFirstStep(memory, sequence, h);
   const context = new Context(backend.native, { tensors: 2000, graphNodes: 2000 });
   const scope = { context, graph: context.graph(2000) };
   const kept = h.layers * sequence.length * h.experts;

@@ -107,6 +107,8 @@ interface SyntheticTensor extends TensorToWrite {
   readonly deviation: number;
   /** Elements at the start that are 0. */
   readonly zeros?: number;
+  /** What the values of a vector are multiplied by; default 1. */
+  readonly scale?: number;
   /** Values of a vector: around 0, as those of biases, around 1 or -1, or all around 1, as those of norms, or rising from 1. */
   readonly values?: "biases" | "signs" | "norms" | "rising";
 }
@@ -198,10 +200,13 @@ function tensorsOf(model: SyntheticModel, h: Hyperparameters): SyntheticTensor[]
 function tensorOf(
   model: SyntheticModel,
   h: Hyperparameters,
-  { name, shape, use }: TensorSpec,
+  { name, shape, use, writesResidual }: TensorSpec,
 ): SyntheticTensor {
   const { type, downType = type, tiedEmbeddings } = model;
-  if (name === embeddingsName) return { name, type, shape, use: "matrix", deviation: 1 };
+  if (name === embeddingsName) {
+    // Once they are scaled, their deviation is 1.
+    return { name, type, shape, use: "matrix", deviation: 1 / (h.embeddingScale ?? 1) };
+  }
   if (name === outputName) {
     const deviation = outputSpread / Math.sqrt(h.width);
     return { name, type, shape, use, deviation, zeros: specialTokens * h.width };
@@ -210,10 +215,11 @@ function tensorOf(
     // Against its own embedding a token would score best by far, and be repeated for ever.
     const signs = name === "output_norm.weight" && tiedEmbeddings;
     const values = name.startsWith("rope_") ? "rising" : vectorKind(name);
-    return { name, type: "F32", shape, use, deviation: normSpread, values: signs ? "signs" : values };
+    const scale = writesResidual ? residualShare(h) : 1;
+    return { name, type: "F32", shape, use, deviation: normSpread, values: signs ? "signs" : values, scale };
   }
   const matrixType = name.startsWith("ffn_down") ? downType : type;
-  const deviation = deviationOf(name, use, shape[0]!, h.layers);
+  const deviation = deviationOf(name, use, shape[0]!, h);
   return { name, type: use === "matrix" ? matrixType : "F32", shape, use, deviation };
 }
 
@@ -223,11 +229,16 @@ function vectorKind(name: string): "norms" | "biases" {
 }
 
 /** Matrices keep the size of what they multiply; those that write to the residual stream add up to less than it. */
-function deviationOf(name: string, use: "matrix" | "router", inputs: number, layers: number): number {
+function deviationOf(name: string, use: "matrix" | "router", inputs: number, h: Hyperparameters): number {
   const keep = 1 / Math.sqrt(inputs);
   if (use === "router") return routerSpread * keep;
   const writesResidual = name.startsWith("ffn_down") || name.startsWith("attn_output");
-  return writesResidual ? keep / Math.sqrt(2 * layers) : keep;
+  return writesResidual ? keep * residualShare(h) : keep;
+}
+
+/** All that is added to the residual stream has a deviation of about 1 together: two parts a layer. */
+function residualShare({ layers }: Hyperparameters): number {
+  return 1 / Math.sqrt(2 * layers);
 }
 
 function checkTensor({ name, type, shape }: SyntheticTensor): void {
@@ -266,12 +277,15 @@ async function* dataOf(
 }
 
 /** The data of a router or a vector, F32. */
-function floatsOf({ shape, deviation, values }: SyntheticTensor, weights: SyntheticWeights): Uint8Array {
+function floatsOf(
+  { shape, deviation, values, scale = 1 }: SyntheticTensor,
+  weights: SyntheticWeights,
+): Uint8Array {
   const elements = product(shape);
   if (values === undefined) return weights.around0(elements, deviation);
   if (values === "biases") return weights.around0(elements, biasSpread);
   if (values === "rising") return weights.rising(elements);
-  return weights.norm(elements, deviation, values === "signs");
+  return weights.norm(elements, deviation, values === "signs", scale);
 }
 
 function product(shape: readonly number[]): number {
