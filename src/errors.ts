@@ -669,6 +669,28 @@ const entries = {
       "Values cannot be converted with the type {type}: it is no float type, or needs statistics of activations.",
     next: "Take one of F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q4_0.",
   },
+  quantize_imatrix: {
+    status: 400,
+    message:
+      "{name} would become {type}, which has so few bits that an importance matrix has to say which columns matter; none says it of {name}.",
+    next: "Make one with `stowage imatrix MODEL TEXT` and give it with --imatrix, or take a recipe of more bits such as q2_k or q4_k_m.",
+  },
+  quantize_overflow: {
+    status: 400,
+    message: "The tensor {name} of {path} has values too large for {type}.",
+    next: "Take bf16 or f32 for it: --override {name}=bf16.",
+  },
+  imatrix_invalid: {
+    status: 400,
+    message: "{path} is no importance matrix: {reason}.",
+    next: "Name a file that `stowage imatrix` or llama.cpp's tool of that name has written.",
+  },
+  imatrix_shape: {
+    status: 400,
+    message:
+      "The importance matrix has {found} values for {name}, which has {needed} columns and experts in all.",
+    next: "It was made from another model: make one from this model, with `stowage imatrix MODEL TEXT`.",
+  },
   quantize_row: {
     status: 500,
     message:

@@ -33,13 +33,13 @@ describe("stowage quantize", () => {
 
   it("writes the types asked for", async () => {
     const overrides = ["--override", "ffn_down=q6_k", "--override", "token_embd=q8_0"];
-    const flags = ["--type", "q4_k", ...overrides, "--threads", "2", "--json"];
+    const flags = ["--type", "q4_k", "--pure", ...overrides, "--threads", "2", "--json"];
     const { status, stdout, stderr } = stowage(["quantize", "in.gguf", "out.gguf", ...flags], folder);
     assert.deepEqual([status, stderr], [0, ""]);
-    const { seconds, ...made } = JSON.parse(stdout);
+    const { seconds, bitsAWeight, ...made } = JSON.parse(stdout);
     const bytes = statSync(join(folder, "out.gguf")).size;
-    assert.deepEqual(made, { input: "in.gguf", output: "out.gguf", type: "Q4_K", bytes });
-    assert.ok(seconds > 0);
+    assert.deepEqual(made, { input: "in.gguf", output: "out.gguf", type: "Q4_K_M", bytes });
+    assert.ok(seconds > 0 && bitsAWeight > 4 && bitsAWeight < 6, stdout);
     const { tensors } = await openGguf(join(folder, "out.gguf"));
     const found = ["token_embd", "output", "blk.0.ffn_down_exps", "blk.0.ffn_up_exps", "blk.0.attn_norm"].map(
       (name) => tensors.get(`${name}.weight`)?.type,
@@ -49,9 +49,11 @@ describe("stowage quantize", () => {
 
   const refusals: [string[], number, RegExp][] = [
     [["in.gguf", "no.gguf"], 2, /--type/],
-    [["in.gguf", "no.gguf", "--type", "q9"], 2, /It has to be a type such as/],
+    [["in.gguf", "no.gguf", "--type", "q9"], 2, /It has to be one of f32, f16/],
     [["in.gguf", "no.gguf", "--type", "q4_0", "--override", "q6_k"], 2, /It has to be like ffn_down=q6_k/],
-    [["in.gguf", "no.gguf", "--type", "i64"], 2, /type I64: it is no float type/],
+    [["in.gguf", "no.gguf", "--type", "q4_0", "--override", "attn=i64"], 2, /type I64: it is no float type/],
+    [["in.gguf", "no.gguf", "--type", "iq2_xs"], 2, /would become IQ2_XS/],
+    [["in.gguf", "no.gguf", "--type", "q4_0", "--imatrix", "in.gguf"], 2, /in\.gguf is no importance matrix/],
     [["none.gguf", "no.gguf", "--type", "q4_0"], 1, /none\.gguf cannot be read/],
     [["in.gguf", "none/no.gguf", "--type", "q4_0"], 1, /none\/no\.gguf was not written/],
   ];

@@ -1,16 +1,21 @@
 /** `stowage quantize`: a model with its matrices in a smaller type. */
-import { stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { type Command, InvalidArgumentError } from "commander";
 import type { TensorType } from "../ggml/types.ts";
+import { type GgufFile, openGguf } from "../gguf/read.ts";
+import { readImatrix } from "../model/imatrix-file.ts";
 import { quantizeModel } from "../model/quantize.ts";
+import { type RecipeName, recipeOf, recipes } from "../model/quantize-recipes.ts";
 import { formatBytes } from "../workload/format.ts";
 import { tensorType, wholeNumber } from "./arguments.ts";
+import { Interrupts } from "./interrupts.ts";
 import { Progress } from "./progress.ts";
 
 interface Flags {
-  readonly type: TensorType;
+  readonly type: RecipeName;
+  readonly pure?: true;
   readonly override: readonly Override[];
+  readonly imatrix?: string;
   readonly threads: number;
   readonly json?: boolean;
 }
@@ -20,16 +25,24 @@ type Override = readonly [part: string, type: TensorType];
 /** Chunks are converted on libuv's pool; more at once than it has threads only take memory. */
 const poolThreads = Number(process.env.UV_THREADPOOL_SIZE ?? 4);
 
+/** What a shell reports for a program that Ctrl-C ended: 128 + SIGINT. */
+const interruptedCode = 130;
+
 export function register(command: Command): void {
   command
     .argument("<input>", "a GGUF file, or the first of several")
     .argument("<output>", "the file to write")
     .addOption(
       command
-        .createOption("--type <type>", "type of the matrices, such as q4_0, q4_k, q5_k, q6_k, q8_0 or f16")
-        .argParser(tensorType)
+        .createOption(
+          "--type <type>",
+          "what most matrices become, such as q4_k_m, q5_k_m, q6_k, q8_0, iq4_xs or f16",
+        )
+        .argParser(recipe)
         .makeOptionMandatory(),
     )
+    .option("--pure", "that type for every matrix, without a mix")
+    .option("--imatrix <file>", "an importance matrix, as `stowage imatrix` writes it: better at every size")
     .addOption(
       command
         .createOption(
@@ -49,6 +62,13 @@ export function register(command: Command): void {
     .action(quantize);
 }
 
+/** For `argParser`: a recipe by its name, in capitals or not. */
+function recipe(text: string): RecipeName {
+  const found = recipeOf(text);
+  if (found) return found;
+  throw new InvalidArgumentError(`It has to be one of ${Object.keys(recipes).join(", ").toLowerCase()}.`);
+}
+
 function addOverride(text: string, earlier: readonly Override[]): readonly Override[] {
   const parts = text.split("=");
   const [part = "", type = ""] = parts;
@@ -56,24 +76,51 @@ function addOverride(text: string, earlier: readonly Override[]): readonly Overr
   return [...earlier, [part, tensorType(type)]];
 }
 
-async function quantize(input: string, output: string, { type, override, threads, json }: Flags) {
+async function quantize(input: string, output: string, { imatrix, json, override, ...flags }: Flags) {
   const started = performance.now();
+  const abort = new AbortController();
+  const interrupts = new Interrupts(() => abort.abort());
   let progress: Progress | undefined;
-  await quantizeModel(input, output, {
-    type,
-    overrides: override,
-    threads,
-    progress: (done, total) => {
-      progress ??= new Progress({ label: `Quantising ${input}`, total, unit: "bytes" });
-      progress.update(done);
-    },
-  }).finally(() => progress?.finish());
-  const [from, to] = await Promise.all([stat(input), stat(output)]);
-  const seconds = (performance.now() - started) / 1000;
-  if (json) {
-    process.stdout.write(`${JSON.stringify({ input, output, type, bytes: to.size, seconds })}\n`);
-  } else {
-    const sizes = `${formatBytes(from.size)} to ${formatBytes(to.size)}`;
-    process.stdout.write(`wrote ${output}: ${sizes} in ${seconds.toFixed(1)} s\n`);
+  try {
+    await quantizeModel(input, output, {
+      recipe: flags.type,
+      pure: flags.pure === true,
+      overrides: override,
+      threads: flags.threads,
+      ...(imatrix !== undefined && { importance: await readImatrix(imatrix), importancePath: imatrix }),
+      progress: (done, total) => {
+        progress ??= new Progress({ label: `Quantising ${input}`, total, unit: "bytes" });
+        progress.update(done);
+      },
+      signal: abort.signal,
+    }).finally(() => progress?.finish());
+    const seconds = (performance.now() - started) / 1000;
+    const [before, after] = [await openGguf(input), await openGguf(output)];
+    const [from, to] = [bytesOf(before), bytesOf(after)];
+    if (json) {
+      const result = { input, output, type: flags.type, bytes: to, bitsAWeight: bitsAWeight(after), seconds };
+      process.stdout.write(`${JSON.stringify(result)}\n`);
+    } else {
+      const sizes = `${formatBytes(from)} to ${formatBytes(to)}, ${bitsAWeight(after).toFixed(2)} bits a weight`;
+      process.stdout.write(`wrote ${output}: ${sizes}, in ${seconds.toFixed(1)} s\n`);
+    }
+  } catch (error) {
+    if (error !== abort.signal.reason) throw error;
+    process.exitCode = interruptedCode;
+  } finally {
+    interrupts.dispose();
   }
+}
+
+function bytesOf({ shards }: GgufFile): number {
+  return shards.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+function bitsAWeight({ tensors }: GgufFile): number {
+  const all = [...tensors.values()];
+  const weights = all.reduce(
+    (sum, { shape }) => sum + shape.reduce((product, extent) => product * extent, 1),
+    0,
+  );
+  return (8 * all.reduce((sum, { bytes }) => sum + bytes, 0)) / weights;
 }

@@ -67,6 +67,7 @@ const base = {
   ggml_graph_n_nodes: "int ggml_graph_n_nodes(void*)",
   ggml_graph_node: "void* ggml_graph_node(void*, int)",
   ggml_quantize_chunk: "size_t ggml_quantize_chunk(int, void*, void*, int64_t, int64_t, int64_t, void*)",
+  ggml_validate_row_data: "bool ggml_validate_row_data(int, void*, size_t)",
   ggml_quantize_requires_imatrix: "bool ggml_quantize_requires_imatrix(int)",
   ggml_get_type_traits: "void* ggml_get_type_traits(int)",
   ggml_gallocr_new: "void* ggml_gallocr_new(void*)",

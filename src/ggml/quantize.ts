@@ -10,13 +10,14 @@ const traitsLayout = { toFloat: 40, size: 56 } as const;
 let toFloatPrototype: ReturnType<typeof koffi.proto> | undefined;
 const toFloats = new Map<TensorType, KoffiFunction>();
 
-/**
- * Whether rows of F32 can be turned into `type`. Integers and F64 cannot; some types of less than 3 bits need
- * statistics of the activations, which are not supported.
- */
+/** Whether rows of F32 can be turned into `type` without knowing how much each column matters. Integers and F64 cannot at all. */
 export function canQuantize(type: TensorType): boolean {
-  if (/^(I\d+|F64)$/.test(type)) return false;
-  return !loadNative().ggml.ggml_quantize_requires_imatrix(tensorTypes[type].id);
+  return isFloatType(type) && !loadNative().ggml.ggml_quantize_requires_imatrix(tensorTypes[type].id);
+}
+
+/** Whether the type is one of floats, quantised or not, that ggml converts. */
+export function isFloatType(type: TensorType): boolean {
+  return !/^(I\d+|F64)$/.test(type);
 }
 
 /**
@@ -24,6 +25,8 @@ export function canQuantize(type: TensorType): boolean {
  * @param source F32, any number of rows
  * @param rowElements elements of a row, a multiple of the type's block
  * @param target room for exactly the result
+ * @param importance how much each column matters, [rowElements]; default: equally much
+ * @returns whether all results are finite: a value may be too large for F16
  * @throws StowageError quantize_type, quantize_row
  */
 export async function quantizeRows(
@@ -31,12 +34,26 @@ export async function quantizeRows(
   source: Float32Array,
   rowElements: number,
   target: Uint8Array,
-): Promise<void> {
-  if (!canQuantize(type)) throw new StowageError("quantize_type", { type });
+  importance?: Float32Array,
+): Promise<boolean> {
+  if (!(importance ? isFloatType(type) : canQuantize(type)))
+    throw new StowageError("quantize_type", { type });
   checkSizes(type, source.length, rowElements, target.length);
-  const { ggml_quantize_chunk } = loadNative().ggml;
+  if (importance && importance.length !== rowElements) {
+    const { block } = tensorTypes[type];
+    throw new StowageError("quantize_row", {
+      type,
+      elements: importance.length,
+      rowElements,
+      bytes: 0,
+      block,
+    });
+  }
+  const { ggml_quantize_chunk, ggml_validate_row_data } = loadNative().ggml;
+  const { id } = tensorTypes[type];
   const rows = source.length / rowElements;
-  await offLoop(ggml_quantize_chunk, tensorTypes[type].id, source, target, 0, rows, rowElements, null);
+  await offLoop(ggml_quantize_chunk, id, source, target, 0, rows, rowElements, importance ?? null);
+  return (await offLoop(ggml_validate_row_data, id, target, target.length)) as boolean;
 }
 
 /**
@@ -72,12 +89,12 @@ function toFloatOf(type: TensorType): KoffiFunction {
 }
 
 /** Calls a native function on libuv's pool. Its arguments, arrays included, stay alive until it returns. */
-function offLoop(call: KoffiFunction, ...args: unknown[]): Promise<void> {
+function offLoop(call: KoffiFunction, ...args: unknown[]): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    call.async(...args, (error: unknown) => {
+    call.async(...args, (error: unknown, result: unknown) => {
       args.length = 0;
       if (error) reject(error);
-      else resolve();
+      else resolve(result);
     });
   });
 }

@@ -6,9 +6,9 @@ import { type GgufValue, gguf } from "../gguf/values.ts";
 import { type TensorToWrite, writeGguf } from "../gguf/write.ts";
 import { familyOf } from "./families.ts";
 import type { TensorSpec } from "./family.ts";
-import { fileTypes } from "./file-type.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 import { globalSpecs } from "./layout.ts";
+import { fileTypeOf } from "./quantize-recipes.ts";
 import { Random } from "./random.ts";
 import { calibrateShare, type Locality, localityMetadata, processFor } from "./synth-locality.ts";
 import { specialTokens, syntheticVocabulary } from "./synth-vocabulary.ts";
@@ -166,7 +166,7 @@ function metadataOf(model: SyntheticModel): [string, GgufValue][] {
     numbers.push(["expert_used_count", model.expertsUsed]);
     numbers.push(["expert_feed_forward_length", model.expertWidth]);
   }
-  const fileType = fileTypes[model.type];
+  const fileType = fileTypeOf(model.type);
   const shape: Record<string, GgufValue> = {
     ...Object.fromEntries(numbers.map(([key, value]) => [key, gguf.u32(value)])),
     "attention.layer_norm_rms_epsilon": gguf.f32(model.normEpsilon),
