@@ -710,6 +710,11 @@ const entries = {
     message: "No real memory limit can be set: {reason}.",
     next: "Run the benchmark as root on Linux, in a system or container that may make memory control groups.",
   },
+  bench_memory: {
+    status: 400,
+    message: "What a process takes is read from /proc, which {platform} does not have.",
+    next: "Run it on Linux.",
+  },
   bench_experts: {
     status: 400,
     message: "The experts of {path} cannot be measured: {reason}.",

@@ -15,6 +15,11 @@ const entries: readonly CommandEntry[] = [
     load: () => import("./bench-gateway.ts"),
   },
   {
+    name: "memory",
+    summary: "what models are planned to take beside what they take",
+    load: () => import("./bench-memory.ts"),
+  },
+  {
     name: "serve",
     summary: "a server under load: any that speaks the OpenAI API",
     load: () => import("./bench-serve.ts"),

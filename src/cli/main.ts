@@ -14,6 +14,11 @@ const entries: readonly CommandEntry[] = [
     load: () => import("./prepare.ts"),
   },
   { name: "quantize", summary: "write a model in a smaller type", load: () => import("./quantize.ts") },
+  {
+    name: "inspect",
+    summary: "tell whether a model fits into memory, and what of it would",
+    load: () => import("./inspect.ts"),
+  },
   { name: "ps", summary: "list the models of a running server", load: () => import("./ps.ts") },
   { name: "show", summary: "tell what a model file holds", load: () => import("./show.ts") },
   { name: "stop", summary: "end a running server, or unload a model", load: () => import("./stop.ts") },

@@ -48,26 +48,42 @@ export interface ExpertPlan {
   };
 }
 
-/**
- * Plans where experts go. A budget that holds all of them is none: they stay with the other weights.
- * @throws StowageError load_option, expert_memory, model_*
- */
-export function planExperts(
-  file: GgufFile,
-  family: Family,
-  backend: Backend,
-  expertMemory: ExpertOptions["expertMemory"],
-): ExpertPlan {
-  const resident = planWeights(file, family, backend);
-  const records = planExpertRecords(resident);
-  if (expertMemory === undefined || !records) return { layout: resident };
-  const budget = budgetOf(expertMemory, allRecordBytes(records));
-  if (budget >= allRecordBytes(records)) return { layout: resident };
-  const counts = slotCounts(records, budget, resident.hyperparameters.expertsUsed);
-  const bytes = counts.reduce((sum, count, index) => sum + count * records.classes[index]!.recordBytes, 0);
-  const layout = planWeights(file, family, backend, { expertsInSlots: true });
-  const plan = { bytes, slots: counts.reduce((sum, count) => sum + count, 0) };
-  return { layout, slots: { records, counts, plan } };
+/** Plans where the experts of one model go, for one budget or for many. */
+export class ExpertPlanner {
+  /** Everything in memory. */
+  readonly resident: WeightLayout;
+  readonly #records: ExpertLayout | undefined;
+  readonly #planApart: () => WeightLayout;
+  #apart: WeightLayout | undefined;
+
+  /** @throws StowageError model_* */
+  constructor(file: GgufFile, family: Family, backend: Backend) {
+    this.resident = planWeights(file, family, backend);
+    this.#records = planExpertRecords(this.resident);
+    this.#planApart = () => planWeights(file, family, backend, { expertsInSlots: true });
+  }
+
+  /** All experts, bytes; 0 of a dense model. */
+  get allBytes(): number {
+    return this.#records ? allRecordBytes(this.#records) : 0;
+  }
+
+  /**
+   * A budget that holds all experts is none: they stay with the other weights.
+   * @throws StowageError load_option, expert_memory
+   */
+  plan(expertMemory: ExpertOptions["expertMemory"]): ExpertPlan {
+    const { resident } = this;
+    const records = this.#records;
+    if (expertMemory === undefined || !records) return { layout: resident };
+    const budget = budgetOf(expertMemory, this.allBytes);
+    if (budget >= this.allBytes) return { layout: resident };
+    const counts = slotCounts(records, budget, resident.hyperparameters.expertsUsed);
+    const bytes = counts.reduce((sum, count, index) => sum + count * records.classes[index]!.recordBytes, 0);
+    const plan = { bytes, slots: counts.reduce((sum, count) => sum + count, 0) };
+    this.#apart ??= this.#planApart();
+    return { layout: this.#apart, slots: { records, counts, plan } };
+  }
 }
 
 /**

@@ -47,10 +47,13 @@ export async function planModel(
 ): Promise<ModelPlan> {
   const { expertMemory } = options;
   // Nobody else pays for the code of expert budgets, in memory and in time to start.
-  const experts: ExpertPlan =
-    expertMemory === undefined
-      ? { layout: planWeights(file, family, backend) }
-      : (await import("./expert-memory.ts")).planExperts(file, family, backend, expertMemory);
+  if (expertMemory === undefined) return sized({ layout: planWeights(file, family, backend) }, options);
+  const { ExpertPlanner } = await import("./expert-memory.ts");
+  return sized(new ExpertPlanner(file, family, backend).plan(expertMemory), options);
+}
+
+/** The plan of a model whose weights are planned. @throws StowageError load_option */
+export function sized(experts: ExpertPlan, options: SizeOptions): ModelPlan {
   const { limits, kvTokens } = sizesOf(options, experts.layout.hyperparameters);
   const kvTypes = kvTypesOf(options.cacheTypeK, options.cacheTypeV);
   const memory = planMemory(experts.layout, limits, kvTokens, experts.slots?.plan, kvTypes);
@@ -58,7 +61,7 @@ export async function planModel(
 }
 
 /** The options with their defaults. @throws StowageError load_option */
-export function sizesOf(
+function sizesOf(
   options: SizeOptions,
   { contextTrained }: Hyperparameters,
 ): { limits: EngineLimits; kvTokens: number } {

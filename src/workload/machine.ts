@@ -1,4 +1,4 @@
-import { arch, availableParallelism, cpus, release, totalmem, type } from "node:os";
+import { arch, availableParallelism, cpus, freemem, release, totalmem, type } from "node:os";
 
 /** The machine that a measurement ran on. */
 export interface Machine {
@@ -26,4 +26,18 @@ export function machineInfo(ggml: string | null = null): Machine {
     node: process.versions.node,
     ggml,
   };
+}
+
+/** Memory that a new process can have. */
+export interface FreeMemory {
+  readonly bytes: number;
+  /** What sets it: the machine's free memory, droppable caches included, or the limit of this process's control group. */
+  readonly from: "machine" | "group";
+}
+
+/** What is free now. Of a control group the limit is taken, as if nothing but the new process were in it. */
+export function freeMemory(): FreeMemory {
+  const limit = process.constrainedMemory();
+  const free = freemem();
+  return limit > 0 && limit < free ? { bytes: limit, from: "group" } : { bytes: free, from: "machine" };
 }
