@@ -502,6 +502,21 @@ const entries = {
     message: "{path} cannot be read past the page cache: {reason}.",
     next: "It is read through the cache, which takes memory twice; a local file system such as ext4 or xfs avoids that.",
   },
+  routing_trace_write: {
+    status: 500,
+    message: "The routing trace {path} was not written: {reason}.",
+    next: "Check the disk and the permissions of the folder, and run it again.",
+  },
+  routing_trace_read: {
+    status: 400,
+    message: "The routing trace {path} cannot be read: {reason}.",
+    next: "Check the path, and that this user may read it.",
+  },
+  routing_trace_invalid: {
+    status: 400,
+    message: "{path} is no routing trace that can be used: {field} is {value}; {limit}.",
+    next: "Record one with `--record-routing FILE`, or give JSON lines with token_idx, layer and topk_ids.",
+  },
   prepared_file_missing: {
     status: 500,
     message: "There is no prepared file {path}.",
