@@ -22,6 +22,7 @@ interface Flags extends LoadFlags {
   readonly stop?: string[];
   readonly system?: string;
   readonly raw?: true;
+  readonly recordRouting?: string;
   readonly json?: true;
   readonly stats?: true;
 }
@@ -44,6 +45,7 @@ export function register(command: Command): void {
     .option("--stop <text>", "end before this text; may be given several times", collect)
     .option("--raw", "go on from the prompt as it is, without the model's chat template");
   addLoadFlags(command, "longest prompt and answer together (default: the model's, at most 4096)")
+    .option("--record-routing <file>", "write what the routers choose into this file, for `stowage lab`")
     .option("--json", "print each token, and the end, as a line of JSON")
     .option("--stats", "print speeds on stderr")
     .addOption(command.createOption("--system <text>", "instruction that a chat opens with").conflicts("raw"))
@@ -55,7 +57,10 @@ async function run(path: string, prompt: string | undefined, flags: Flags): Prom
   const interrupts = new Interrupts(() => abort.abort());
   try {
     const mode = await modeOf(prompt, flags);
-    const model = await loadShown(path, { ...loadOptionsOf(flags), signal: abort.signal }, loadModel);
+    const { recordRouting } = flags;
+    const recording = recordRouting === undefined ? {} : { recordRouting };
+    const options = { ...loadOptionsOf(flags), ...recording, signal: abort.signal };
+    const model = await loadShown(path, options, loadModel);
     try {
       if (mode.kind === "once") await once(model, mode.prompt, flags, abort.signal);
       else await converse(model, path, flags, interrupts);

@@ -3,6 +3,7 @@ import { KvCache } from "../kv/cache.ts";
 import type { Runtime } from "../model/forward.ts";
 import type { SchedulingPolicy } from "../scheduler/plan.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { RoutingRecorder } from "./routing-recorder.ts";
 import { Sequence, type SequenceRequest } from "./sequence.ts";
 import { type StepRecord, StepRecords } from "./step-records.ts";
 import { type StepEntry, StepRunner, type StepTimes } from "./step-runner.ts";
@@ -35,6 +36,7 @@ export class Engine {
   readonly #policy: SchedulingPolicy;
   readonly #cache: KvCache;
   readonly #steps: StepRunner;
+  readonly #recorder: RoutingRecorder | undefined;
   readonly #waiting: Sequence[] = [];
   readonly #running: Sequence[] = [];
   /** Sequences whose readers are slow: they hold nothing but their tokens. */
@@ -48,8 +50,16 @@ export class Engine {
   #settle: () => void = () => {};
   #closed = false;
 
-  constructor(runtime: Runtime, tokenizer: Tokenizer, policy: SchedulingPolicy, limits: EngineLimits) {
+  /** @param recorder told of every step's routing; the runtime has its tap */
+  constructor(
+    runtime: Runtime,
+    tokenizer: Tokenizer,
+    policy: SchedulingPolicy,
+    limits: EngineLimits,
+    recorder?: RoutingRecorder,
+  ) {
     this.limits = limits;
+    this.#recorder = recorder;
     this.#runtime = runtime;
     this.#tokenizer = tokenizer;
     this.#policy = policy;
@@ -216,6 +226,7 @@ export class Engine {
     }
     const live = batch.filter(({ sequence }) => sequence.run !== undefined);
     if (live.length === 0) return;
+    const before = live.map(({ entry }) => entry.run.tokens.length);
 
     this.#stepping = live.map(({ sequence }) => sequence);
     let sampleMs = 0;
@@ -230,6 +241,17 @@ export class Engine {
           sampleMs += performance.now() - from;
         },
       );
+      if (times && this.#recorder) {
+        await this.#recorder.stepped(
+          live.map(({ sequence, entry: { run, tokens } }, index) => ({
+            request: sequence.id,
+            position: before[index]!,
+            tokens,
+            kept: run.tokens.length - before[index]!,
+            promptTokens: sequence.promptTokens,
+          })),
+        );
+      }
     } catch (error) {
       // An expert could not be read, say: who was in the step ends with that, the others go on.
       for (const { sequence } of live) this.#fail(sequence, error);

@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { StowageError } from "../errors.ts";
 import type { ExpertCache } from "../experts/cache.ts";
 import { Backend } from "../ggml/backend.ts";
 import { loadNative } from "../ggml/library.ts";
@@ -8,6 +9,7 @@ import { KvTensors } from "../kv/tensors.ts";
 import { kvShape } from "../model/attention-shape.ts";
 import { familyOf } from "../model/families.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
+import { RoutingTap } from "../model/routing-tap.ts";
 import { ModelWeights } from "../model/weights.ts";
 import { FirstComeFirstServed } from "../scheduler/policies/fcfs.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -15,6 +17,7 @@ import { Engine } from "./engine.ts";
 import type { ExpertOptions } from "./expert-memory.ts";
 import { checkBudget, type MemoryPlan } from "./memory-plan.ts";
 import { planModel, type SizeOptions, whole } from "./plan.ts";
+import { RoutingRecorder } from "./routing-recorder.ts";
 
 /** How a model is loaded. Everything has a default that suits a laptop. */
 export interface LoadOptions extends SizeOptions, ExpertOptions {
@@ -24,6 +27,8 @@ export interface LoadOptions extends SizeOptions, ExpertOptions {
   readonly memory?: number;
   /** Called when it is known what the model takes and before any of that is taken; loading waits, and fails as it does. */
   readonly onPlan?: (plan: MemoryPlan) => Promise<void>;
+  /** Write the routing of every token into this file; only for mixtures of experts. Steps take longer, see docs/lab.md. */
+  readonly recordRouting?: string;
   /** Aborting it ends the loading between two weights. */
   readonly signal?: AbortSignal;
 }
@@ -58,6 +63,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
   const vocabulary = Tokenizer.load(file);
   let tokenizer: Tokenizer | undefined;
   let experts: ExpertCache | undefined;
+  let recorder: RoutingRecorder | undefined;
   try {
     const threads = whole("threads", options.threads ?? availableParallelism(), 512);
     const backend = own(new Backend(loadNative(), { threads }));
@@ -76,12 +82,28 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
       experts = await openExperts(file, slots, backend, options);
       backend.sleepBetweenGraphs();
     }
-    const runtime = { backend, family, weights, kv, ...(experts && { experts }) };
-    const engine = new Engine(runtime, tokenizer, new FirstComeFirstServed(), limits);
+    if (options.recordRouting !== undefined) {
+      requireExperts(options.recordRouting, h);
+      const tap = own(new RoutingTap(backend, h, limits.stepTokens));
+      recorder = await RoutingRecorder.create(options.recordRouting, path, h, tap);
+    }
+    const runtime = {
+      backend,
+      family,
+      weights,
+      kv,
+      ...(experts && { experts }),
+      ...(recorder && { tap: recorder.tap }),
+    };
+    const engine = new Engine(runtime, tokenizer, new FirstComeFirstServed(), limits, recorder);
     const dispose = async () => {
       await engine.close();
+      // What is left of a trace may fail to be written: the memory is given back all the same.
+      const recorded = recorder?.close();
+      await recorded?.catch(() => {});
       await experts?.dispose();
       for (const resource of owned.splice(0).reverse()) resource.dispose();
+      await recorded;
     };
     return { engine, tokenizer, hyperparameters: h, plan, experts, dispose };
   } catch (error) {
@@ -91,8 +113,15 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
         () => {},
       );
     }
+    await recorder?.close().catch(() => {});
     await experts?.dispose();
     for (const resource of owned.reverse()) resource.dispose();
     throw error;
   }
+}
+
+function requireExperts(recordRouting: string, { experts }: Hyperparameters): void {
+  if (experts > 0) return;
+  const range = "for models with experts only; this one is dense";
+  throw new StowageError("load_option", { option: "recordRouting", value: recordRouting, range });
 }

@@ -7,6 +7,7 @@ import { gatedNetwork } from "./feed-forward.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 import { type Projection, rowsOf } from "./projection.ts";
 import { type RouterOptions, type Routing, route } from "./router.ts";
+import type { RoutingTap } from "./routing-tap.ts";
 import type { StepShape } from "./step.ts";
 import type { StepMemory } from "./step-memory.ts";
 import type { LayerWeights } from "./weights.ts";
@@ -31,6 +32,8 @@ export interface StepParts {
   readonly kv: KvTensors;
   readonly globals: LayerWeights;
   readonly experts: ExpertPath;
+  /** Where routing is left, when it is recorded. */
+  readonly tap?: RoutingTap;
 }
 
 /**
@@ -74,8 +77,9 @@ export class Blocks {
   /** Logits [vocabulary, outputs] of the tokens that need them. */
   head(x: Tensor): Tensor {
     const { context } = this.scope;
-    const { globals, hyperparameters } = this.parts;
-    const logits = this.product(globals, "output.weight", this.norm(x, globals, "output_norm"));
+    const { globals, hyperparameters, memory, tap } = this.parts;
+    const rows = tap && memory.outputs ? context.getRows(x, memory.outputs) : x;
+    const logits = this.product(globals, "output.weight", this.norm(rows, globals, "output_norm"));
     const cap = hyperparameters.logitSoftCap;
     return cap === undefined ? logits : context.scale(context.tanh(context.scale(logits, 1 / cap)), cap);
   }
@@ -104,10 +108,13 @@ export class Blocks {
     return rowsOf(this.scope.context, projection!);
   }
 
-  /** Those rows of x [n, tokens] that go on in the current layer: in the last one, of the tokens that need logits. */
+  /**
+   * Those rows of x [n, tokens] that go on in the current layer: in the last one, of the tokens that need logits. Where
+   * routing is recorded, all go on to the end.
+   */
   outputRows(x: Tensor): Tensor {
-    const { memory, hyperparameters } = this.parts;
-    if (this.layer < hyperparameters.layers - 1 || !memory.outputs) return x;
+    const { memory, hyperparameters, tap } = this.parts;
+    if (this.layer < hyperparameters.layers - 1 || !memory.outputs || tap) return x;
     return this.scope.context.getRows(x, memory.outputs);
   }
 

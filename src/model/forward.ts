@@ -8,6 +8,7 @@ import { Blocks, type ExpertPath, type Scope } from "./blocks.ts";
 import { ExpertsApart, expertTensorRoom, runsApart } from "./experts-apart.ts";
 import { expertsTogether } from "./experts-together.ts";
 import type { Family } from "./family.ts";
+import type { RoutingTap } from "./routing-tap.ts";
 import { type StepShape, tokenCount } from "./step.ts";
 import { StepMemory } from "./step-memory.ts";
 import type { ModelWeights } from "./weights.ts";
@@ -20,6 +21,8 @@ export interface Runtime {
   readonly kv: KvTensors;
   /** Where the experts are, when they are not among the weights. */
   readonly experts?: ExpertCache;
+  /** Where steps leave their routing, when it is recorded. */
+  readonly tap?: RoutingTap;
 }
 
 /** Graph tensors of one layer without experts, and of each sequence's attention in it. */
@@ -178,14 +181,15 @@ export class LayerwiseRunner {
 }
 
 function blocksFor(
-  { weights, kv }: Runtime,
+  { weights, kv, tap }: Runtime,
   shape: StepShape,
   memory: StepMemory,
   experts: ExpertPath,
   scope: Scope,
 ): Blocks {
   const { hyperparameters } = weights.layout;
-  return new Blocks({ hyperparameters, shape, memory, kv, globals: weights.globals, experts }, scope);
+  const parts = { hyperparameters, shape, memory, kv, globals: weights.globals, experts };
+  return new Blocks({ ...parts, ...(tap && { tap }) }, scope);
 }
 
 /** The whole model, from token ids to logits; ends with a graph that is yet to be run. */

@@ -1,0 +1,82 @@
+import { RoutingTraceWriter } from "../experts/trace/writer.ts";
+import type { Hyperparameters } from "../model/hyperparameters.ts";
+import type { RoutingTap } from "../model/routing-tap.ts";
+
+/** What a step ran of one sequence. */
+export interface RecordedShare {
+  readonly request: number;
+  /** Of its first token. */
+  readonly position: number;
+  /** All that ran; of them, the first `kept` count. */
+  readonly tokens: readonly number[];
+  readonly kept: number;
+  /** Tokens of the sequence's prompt. */
+  readonly promptTokens: number;
+}
+
+/** Writes what routers said and chose into a trace, step by step. Owns the file. */
+export class RoutingRecorder {
+  readonly tap: RoutingTap;
+  readonly #writer: RoutingTraceWriter;
+  readonly #layers: number;
+  readonly #firstLayer: number;
+  readonly #experts: number;
+  readonly #used: number;
+  #step = 0;
+
+  /** @throws StowageError routing_trace_write */
+  static async create(
+    path: string,
+    model: string,
+    h: Hyperparameters,
+    tap: RoutingTap,
+  ): Promise<RoutingRecorder> {
+    const layers = h.layers - h.denseLayers;
+    const source = { model, layers, experts: h.experts, used: h.expertsUsed };
+    return new RoutingRecorder(tap, await RoutingTraceWriter.create(path, source), h);
+  }
+
+  private constructor(tap: RoutingTap, writer: RoutingTraceWriter, h: Hyperparameters) {
+    this.tap = tap;
+    this.#writer = writer;
+    this.#firstLayer = h.denseLayers;
+    this.#layers = h.layers - h.denseLayers;
+    this.#experts = h.experts;
+    this.#used = h.expertsUsed;
+  }
+
+  get tokens(): number {
+    return this.#writer.tokens;
+  }
+  get bytes(): number {
+    return this.#writer.bytes;
+  }
+
+  /** Records the step that has just run. @throws StowageError routing_trace_write */
+  async stepped(shares: readonly RecordedShare[]): Promise<void> {
+    const count = shares.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    const numbers = Array.from({ length: this.#layers }, (_, index) => this.#firstLayer + index);
+    const logits = numbers.map((layer) => this.tap.logits(layer, count));
+    const chosen = numbers.map((layer) => this.tap.chosen(layer, count));
+    const step = this.#step++;
+    let row = 0;
+    for (const { request, position: first, tokens, kept, promptTokens } of shares) {
+      for (let index = 0; index < kept; index++) {
+        const position = first + index;
+        const decoded = position >= promptTokens;
+        const at = row + index;
+        this.#writer.add(
+          { request, position, token: tokens[index]!, step, decoded },
+          logits.map((all) => all.subarray(at * this.#experts, (at + 1) * this.#experts)),
+          chosen.map((all) => all.subarray(at * this.#used, (at + 1) * this.#used)),
+        );
+      }
+      row += tokens.length;
+    }
+    await this.#writer.ready();
+  }
+
+  close(): Promise<void> {
+    return this.#writer.close();
+  }
+}
