@@ -60,6 +60,16 @@ const entries = {
     message: "The text has {found} bytes; the tokenizer takes at most {limit}.",
     next: "Send a shorter text.",
   },
+  text_too_short: {
+    status: 400,
+    message: "The text has {found} tokens; one chunk takes {needed}.",
+    next: "Take a longer text, or a shorter --context.",
+  },
+  text_unreadable: {
+    status: 400,
+    message: "The text {path} cannot be read: {reason}.",
+    next: "Name a text file in UTF-8, or - for stdin.",
+  },
   text_run_too_long: {
     status: 400,
     message:

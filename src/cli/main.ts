@@ -13,6 +13,11 @@ const entries: readonly CommandEntry[] = [
     summary: "write a model's experts as they are read best",
     load: () => import("./prepare.ts"),
   },
+  {
+    name: "perplexity",
+    summary: "measure how well a model expects a text",
+    load: () => import("./perplexity.ts"),
+  },
   { name: "quantize", summary: "write a model in a smaller type", load: () => import("./quantize.ts") },
   {
     name: "inspect",

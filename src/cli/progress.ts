@@ -41,15 +41,18 @@ export class Progress {
     this.#samples = [{ time: this.#now(), done: 0 }];
   }
 
-  /** Tells how many of the unit are done by now, counted from the start. */
-  update(done: number): void {
+  /**
+   * Tells how many of the unit are done by now, counted from the start.
+   * @param note what is known by now, such as an estimate
+   */
+  update(done: number, note?: string): void {
     if (this.#stream.isTTY !== true) return;
     const time = this.#now();
     if (time - this.#drawnAt < redrawMs && done !== this.#options.total) return;
     this.#drawnAt = time;
     this.#samples.push({ time, done });
     while (this.#samples.length > 2 && time - this.#samples[0]!.time > windowMs) this.#samples.shift();
-    this.#stream.write(`\r\x1b[2K${this.#line(done).slice(0, (this.#stream.columns ?? 80) - 1)}`);
+    this.#stream.write(`\r\x1b[2K${this.#line(done, note).slice(0, (this.#stream.columns ?? 80) - 1)}`);
   }
 
   /** Takes the line away: what comes next on the terminal starts where it stood. */
@@ -58,12 +61,13 @@ export class Progress {
       this.#stream.write("\r\x1b[2K");
   }
 
-  #line(done: number): string {
+  #line(done: number, note: string | undefined): string {
     const { label, total, unit } = this.#options;
     const amount = (count: number) =>
       unit === "bytes" ? formatBytes(count) : `${Math.round(count)} ${unit}`;
     const perSecond = this.#rate();
-    const parts = [label, total === undefined ? amount(done) : `${amount(done)} of ${amount(total)}`];
+    const shown = note === undefined ? label : `${label}  ${note}`;
+    const parts = [shown, total === undefined ? amount(done) : `${amount(done)} of ${amount(total)}`];
     if (total !== undefined && total > 0) parts.push(`${Math.floor((100 * done) / total)} %`);
     if (perSecond > 0)
       parts.push(unit === "bytes" ? `${formatBytes(perSecond)}/s` : `${perSecond.toFixed(1)} ${unit}/s`);

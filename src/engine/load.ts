@@ -8,6 +8,7 @@ import { openGguf } from "../gguf/read.ts";
 import { KvTensors } from "../kv/tensors.ts";
 import { kvShape } from "../model/attention-shape.ts";
 import { familyOf } from "../model/families.ts";
+import type { Runtime } from "../model/forward.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 import { RoutingTap } from "../model/routing-tap.ts";
 import { ModelWeights } from "../model/weights.ts";
@@ -37,6 +38,8 @@ export interface LoadOptions extends SizeOptions, ExpertOptions {
 export interface LoadedModel {
   readonly engine: Engine;
   readonly tokenizer: Tokenizer;
+  /** What the engine's steps run on. Others may run steps on it while the engine idles. */
+  readonly runtime: Runtime;
   readonly hyperparameters: Hyperparameters;
   readonly plan: MemoryPlan;
   /** Where the experts are, when they have a budget that does not hold them all. */
@@ -105,7 +108,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
       for (const resource of owned.splice(0).reverse()) resource.dispose();
       await recorded;
     };
-    return { engine, tokenizer, hyperparameters: h, plan, experts, dispose };
+    return { engine, tokenizer, runtime, hyperparameters: h, plan, experts, dispose };
   } catch (error) {
     if (!tokenizer) {
       await vocabulary.then(

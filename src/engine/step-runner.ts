@@ -8,6 +8,8 @@ import { keyStep, type StepShape, sameShape } from "../model/step.ts";
 export interface StepEntry {
   readonly run: KvRun;
   readonly tokens: readonly number[];
+  /** How many of them, the last ones, get logits; at least 1, and 1 by default. */
+  readonly outputs?: number;
 }
 
 /** Graphs of decode steps that are kept; the sequences of a batch change rarely, their KV lengths every 256 steps. */
@@ -41,9 +43,9 @@ export class StepRunner {
   }
 
   /**
-   * Runs one step. Keys and values of all tokens are written; each entry's last token gets logits.
+   * Runs one step. Keys and values of all tokens are written; each entry's last tokens get logits.
    * @param whileComputing called once the step is running: time for what need not be done before
-   * @param visit called with the logits of each entry in turn, valid during the call only
+   * @param visit called with the logits of each entry in turn, [outputs][vocabulary], valid during the call only
    * @returns undefined when the step was aborted: nothing is committed, and it can be run again
    */
   async run(
@@ -64,8 +66,10 @@ export class StepRunner {
       const computed = performance.now();
       const logits = step.logits();
       const { vocabulary } = this.#runtime.weights.layout;
-      for (let index = 0; index < entries.length; index++) {
-        visit(index, logits.subarray(index * vocabulary, (index + 1) * vocabulary));
+      let first = 0;
+      for (const [index, { outputs = 1 }] of entries.entries()) {
+        visit(index, logits.subarray(first * vocabulary, (first + outputs) * vocabulary));
+        first += outputs;
       }
       return { prepareMs: prepared - started, computeMs: computed - prepared, reused };
     } finally {
@@ -110,7 +114,7 @@ function shapeOf(entries: readonly StepEntry[]): StepShape {
     firstCell: run.first,
     keys: Math.ceil((run.tokens.length + tokens.length) / keyStep) * keyStep,
   }));
-  return { sequences, outputs: entries.length };
+  return { sequences, outputs: entries.reduce((sum, { outputs = 1 }) => sum + outputs, 0) };
 }
 
 function fill(
@@ -121,6 +125,7 @@ function fill(
 ): void {
   const { tokens, positions, cells, masks, windowMasks, outputs } = memory.fill;
   let row = 0;
+  let output = 0;
   for (let index = 0; index < entries.length; index++) {
     const entry = entries[index]!;
     const past = entry.run.tokens.length;
@@ -134,6 +139,7 @@ function fill(
       if (windowMasks) fillMaskRow(windowMasks[index]!, offset, keys, position, window);
       row++;
     }
-    if (outputs) outputs[index] = row - 1;
+    if (!outputs) continue;
+    for (let left = entry.outputs ?? 1; left > 0; left--) outputs[output++] = row - left;
   }
 }

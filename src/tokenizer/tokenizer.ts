@@ -78,11 +78,16 @@ export class Tokenizer {
    * @param options.addSpecial whether the tokens that open and close every text of this model are added
    * @param options.parseSpecial whether the spelling of a special token becomes that token: true for text that a
    *   chat template made, false for what a user wrote
+   * @param options.anyLength also longer than {@link maxTextBytes}, for whoever has nobody waiting
    * @throws StowageError text_too_long, text_run_too_long, native_disposed
    */
-  encode(text: string, options: { addSpecial: boolean; parseSpecial: boolean }): Int32Array {
+  encode(
+    text: string,
+    options: { addSpecial: boolean; parseSpecial: boolean; anyLength?: boolean },
+  ): Int32Array {
     const bytes = text.length <= maxTextBytes ? Buffer.byteLength(text) : text.length;
-    if (bytes > maxTextBytes) throw new StowageError("text_too_long", { found: bytes, limit: maxTextBytes });
+    if (bytes > maxTextBytes && !options.anyLength)
+      throw new StowageError("text_too_long", { found: bytes, limit: maxTextBytes });
     const run = this.#maxRun === undefined || text.length <= this.#maxRun ? 0 : longestRun(text);
     if (run > maxRun) throw new StowageError("text_run_too_long", { found: run, limit: maxRun });
     this.#special ??= new SpecialTokens(this.#vocabulary);

@@ -1,0 +1,90 @@
+/** `stowage perplexity`: how well a model expects a text. */
+import type { Command } from "commander";
+import { loadEngine } from "../engine/load.ts";
+import { measurePerplexity, type Perplexity } from "../engine/perplexity.ts";
+import { wholeNumber } from "./arguments.ts";
+import { Interrupts } from "./interrupts.ts";
+import { addLoadFlags, type LoadFlags, loadOptionsOf, loadShown } from "./load-flags.ts";
+import { Progress } from "./progress.ts";
+import { defaultChunkTokens, readTextArgument, usualChunkTokens } from "./text-argument.ts";
+
+interface Flags extends LoadFlags {
+  readonly chunks?: number;
+  readonly json?: true;
+}
+
+/** What a shell reports for a program that Ctrl-C ended: 128 + SIGINT. */
+const interruptedCode = 130;
+
+export function register(command: Command): void {
+  command
+    .argument("<model>", "a GGUF file, or the first of several")
+    .argument("<text>", "a text file, or - for stdin")
+    .addOption(
+      command
+        .createOption("--chunks <n>", "read this many chunks of the text (default: all)")
+        .argParser(wholeNumber(1)),
+    );
+  addLoadFlags(
+    command,
+    `tokens of a chunk, of which the second half is scored (default: ${usualChunkTokens})`,
+  )
+    .option("--json", "print the result as one JSON object")
+    .action(perplexity);
+}
+
+async function perplexity(path: string, textPath: string, flags: Flags): Promise<void> {
+  const abort = new AbortController();
+  const interrupts = new Interrupts(() => abort.abort());
+  const { signal } = abort;
+  const started = performance.now();
+  try {
+    const text = await readTextArgument(textPath);
+    const chunkTokens = flags.context ?? (await defaultChunkTokens(path));
+    const sizes = { contextTokens: chunkTokens, maxSequences: 1, kvTokens: chunkTokens };
+    const model = await loadShown(path, { ...loadOptionsOf(flags), ...sizes, signal }, loadEngine);
+    try {
+      const options = { chunkTokens, chunks: flags.chunks, signal };
+      const result = await shown(path, measurePerplexity(model, text, options), chunkTokens);
+      const seconds = (performance.now() - started) / 1000;
+      process.stdout.write(
+        flags.json
+          ? `${JSON.stringify({ model: path, text: textPath, chunkTokens, ...result, seconds })}\n`
+          : sentence(result, chunkTokens, seconds),
+      );
+    } finally {
+      await model.dispose();
+    }
+  } catch (error) {
+    if (error !== signal.reason) throw error;
+    process.exitCode = interruptedCode;
+  } finally {
+    interrupts.dispose();
+  }
+}
+
+/** The last estimate; each is shown as it comes. */
+async function shown(path: string, estimates: AsyncIterable<Perplexity>, chunkTokens: number) {
+  let progress: Progress | undefined;
+  let last: Perplexity | undefined;
+  try {
+    for await (const estimate of estimates) {
+      progress ??= new Progress({ label: path, total: estimate.chunks * chunkTokens, unit: "tokens" });
+      progress.update(estimate.done * chunkTokens, `perplexity ${withError(estimate)}`);
+      last = estimate;
+    }
+  } finally {
+    progress?.finish();
+  }
+  return last!;
+}
+
+function sentence(result: Perplexity, chunkTokens: number, seconds: number): string {
+  const read = `${result.chunks} ${result.chunks === 1 ? "chunk" : "chunks"} of ${chunkTokens} tokens`;
+  const scored = `${result.scoredTokens} tokens scored`;
+  return `perplexity ${withError(result)} (${read}, ${scored}, ${seconds.toFixed(1)} s)\n`;
+}
+
+function withError({ perplexity, error }: Perplexity): string {
+  return `${perplexity.toFixed(4)} ± ${error.toFixed(5)}`;
+}
