@@ -32,7 +32,7 @@ export async function loadForTest(path: string, cells: number): Promise<TestMode
   const roundedCells = Math.ceil(cells / keyStep) * keyStep;
   const kv = new KvTensors(backend, kvShape(layout.hyperparameters, roundedCells));
   // Attention reads masked cells too, and 0 times a stray NaN is NaN.
-  const runtime = { backend, family, weights, kv };
+  const runtime = { backend, family, weights, kv, contextTokens: cells };
   const runner = new LayerwiseRunner(runtime, { maxTokens: cells, maxSequences: 1 });
   return {
     runtime,

@@ -1,4 +1,5 @@
 import type { TensorType } from "../src/ggml/types.ts";
+import { type GgufValue, gguf } from "../src/gguf/values.ts";
 import { defaultKvTypes, type KvTypeName, type KvTypes, kvTypesOf } from "../src/kv/types.ts";
 import { Random } from "../src/model/random.ts";
 import { type SyntheticModel, type SyntheticShape, writeSyntheticModel } from "../src/model/synth.ts";
@@ -94,10 +95,62 @@ const laterCases: readonly ParityCase[] = [
   },
 ];
 
+/** Contexts stretched by every method. Models run with a context of 256 tokens. */
+const ropeCases: readonly ParityCase[] = [
+  ropeCase("llama", "linear", { type: "linear", factor: 4 }),
+  ropeCase("llama", "YaRN", { type: "yarn", factor: 4, original_context_length: 64 }),
+  ropeCase("llama", "YaRN with an attention factor", {
+    type: "yarn",
+    factor: 8,
+    original_context_length: 64,
+    attn_factor: 1.2,
+  }),
+  ropeCase("mistral3", "YaRN with its own betas and less growth", {
+    type: "yarn",
+    factor: 8,
+    original_context_length: 64,
+    yarn_beta_fast: 16,
+    yarn_beta_slow: 2,
+    yarn_log_multiplier: 0.5,
+  }),
+  ropeCase("llama", "LongRoPE in a long context", {
+    type: "longrope",
+    original_context_length: 128,
+    attn_factor: 1.2,
+  }),
+  ropeCase("llama", "LongRoPE in a short context", {
+    type: "longrope",
+    original_context_length: 256,
+    attn_factor: 1.2,
+  }),
+];
+
+function ropeCase(architecture: "llama" | "mistral3", name: string, scaling: Scaling): ParityCase {
+  const shape = { ...tinyDense, ...grouped, architecture, metadata: ropeScaling(scaling) };
+  const optionalTensors = scaling.type === "longrope";
+  return {
+    name: `${architecture}, dense, RoPE: ${name}`,
+    shape: { ...shape, optionalTensors },
+    types: [{ type: "F32" }, mixed],
+  };
+}
+
+type Scaling = Readonly<Record<string, number | string>>;
+
+function ropeScaling(scaling: Scaling): Readonly<Record<string, GgufValue>> {
+  const written = (key: string, value: number | string) => {
+    if (typeof value === "string") return gguf.string(value);
+    return key === "original_context_length" ? gguf.u32(value) : gguf.f32(value);
+  };
+  const entries = Object.entries(scaling).map(([key, value]) => [`rope.scaling.${key}`, written(key, value)]);
+  return Object.fromEntries(entries);
+}
+
 /** All that is compared; `docs/parity.md` lists it. */
 export const parityCases: readonly ParityCase[] = [
   ...firstCases,
   ...laterCases,
+  ...ropeCases,
   ...kvCases("llama, dense", denseLlama),
   ...kvCases("qwen3moe, narrow heads", narrowHeads),
 ];

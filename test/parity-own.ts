@@ -49,7 +49,8 @@ export class OwnModel implements Scorer {
     const cellsEach = Math.ceil(options.cellsEach / keyStep) * keyStep;
     const cells = cellsEach * (options.sequences + 1);
     const kv = new KvTensors(backend, kvShape(layout.hyperparameters, cells, options.kvTypes));
-    return new OwnModel({ backend, family, weights, kv }, options.sequences, cellsEach);
+    const runtime = { backend, family, weights, kv, contextTokens: cellsEach };
+    return new OwnModel(runtime, options.sequences, cellsEach);
   }
 
   private constructor(runtime: Runtime, maxSequences: number, cellsEach: number) {

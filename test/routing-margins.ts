@@ -18,7 +18,7 @@ const floatBytes = 4;
  * Writes the KV cells from 0 on, which nobody else may hold.
  */
 export async function routingMargins(runtime: Runtime, tokens: readonly number[]): Promise<number[]> {
-  const { backend, family, weights, kv } = runtime;
+  const { backend, family, weights, kv, contextTokens } = runtime;
   const { hyperparameters: h } = weights.layout;
   if (h.experts === 0) return tokens.map(() => Number.POSITIVE_INFINITY);
   const shape = stepOf(tokens.length);
@@ -37,7 +37,8 @@ export async function routingMargins(runtime: Runtime, tokens: readonly number[]
       return expertsTogether.run(blocks, layer, x, normed, routing);
     },
   };
-  const parts = { hyperparameters: h, shape, memory, kv, globals: weights.globals, experts };
+  const { globals } = weights;
+  const parts = { hyperparameters: h, shape, memory, kv, globals, contextTokens, experts };
   const blocks = new Blocks(parts, scope);
   let x = blocks.embed();
   for (const [index, layer] of weights.layers.entries()) {

@@ -25,7 +25,7 @@ export interface MeasuredRouting {
 
 /** Runs one sequence, in the KV cells from 0 on, which nobody else may hold. */
 export async function routingOf(runtime: Runtime, tokens: readonly number[]): Promise<MeasuredRouting> {
-  const { backend, family, weights, kv } = runtime;
+  const { backend, family, weights, kv, contextTokens } = runtime;
   const { hyperparameters: h } = weights.layout;
   const memory = new StepMemory(backend, h, stepOf(tokens.length));
   fillFirstStep(memory, tokens, h);
@@ -55,10 +55,10 @@ export async function routingOf(runtime: Runtime, tokens: readonly number[]): Pr
       return expertsTogether.run(blocks, layer, x, normed, routing);
     },
   };
-  const blocks = new Blocks(
-    { hyperparameters: h, shape: stepOf(tokens.length), memory, kv, globals: weights.globals, experts },
-    scope,
-  );
+  const { globals } = weights;
+  const shape = stepOf(tokens.length);
+  const parts = { hyperparameters: h, shape, memory, kv, globals, contextTokens, experts };
+  const blocks = new Blocks(parts, scope);
   const embeddings = blocks.embed();
   let x = embeddings;
   for (const [index, layer] of weights.layers.entries()) {

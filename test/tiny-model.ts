@@ -46,6 +46,7 @@ export const tinyShapes: Readonly<Record<string, SyntheticShape>> = {
     },
   },
   llama: { ...tinyExperts, architecture: "llama" },
+  mistral3: { ...tinyDense, architecture: "mistral3" },
   olmoe: { ...tinyExperts, architecture: "olmoe" },
   qwen2: { ...tinyDense, architecture: "qwen2" },
   qwen3: { ...tinyDense, architecture: "qwen3" },

@@ -95,6 +95,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
       family,
       weights,
       kv,
+      contextTokens: limits.contextTokens,
       ...(experts && { experts }),
       ...(recorder && { tap: recorder.tap }),
     };

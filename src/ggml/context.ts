@@ -14,9 +14,18 @@ export const ropeModes = { neighbours: 0, halves: 2 } as const;
 export interface Rope {
   readonly dimensions: number;
   readonly mode: keyof typeof ropeModes;
-  readonly contextTrained: number;
   readonly base: number;
+  /** What positions are multiplied by; below 1 where a context is stretched. */
   readonly scale: number;
+  /** Tokens of the context before it was stretched. */
+  readonly contextOriginal: number;
+  /** YaRN's share of extrapolation at high frequencies: 1 for YaRN, else 0. */
+  readonly extrapolation: number;
+  /** What rotated elements are multiplied by; with YaRN besides its own factor. */
+  readonly attentionFactor: number;
+  /** YaRN extrapolates from so many turns in the original context on, and interpolates up to so many. */
+  readonly betaFast: number;
+  readonly betaSlow: number;
 }
 
 /** An operation whose result needs up to this many tensors in its context. */
@@ -251,13 +260,13 @@ export class Context {
       factors?.pointer ?? 0n,
       rope.dimensions,
       ropeModes[rope.mode],
-      rope.contextTrained,
+      rope.contextOriginal,
       rope.base,
       rope.scale,
-      0,
-      1,
-      32,
-      1,
+      rope.extrapolation,
+      rope.attentionFactor,
+      rope.betaFast,
+      rope.betaSlow,
     );
   }
   tanh(a: Tensor): Tensor {

@@ -3,6 +3,7 @@ import type { Blocks } from "./blocks.ts";
 import { attend } from "./flash-attention.ts";
 import { ropeOf } from "./hyperparameters.ts";
 import { headsOf, type Projection, rowsOf } from "./projection.ts";
+import { ropeFactors } from "./rope-factors.ts";
 import { jointHeadNorm, type LayerWeights } from "./weights.ts";
 
 /** Where queries and keys are normalised inside attention. */
@@ -67,9 +68,9 @@ function rotatedHeads(
 
 /** x [head width, heads, tokens], rotated by its tokens' positions. */
 function rope(blocks: Blocks, x: Tensor): Tensor {
-  const { globals, memory, hyperparameters } = blocks.parts;
-  const factors = globals.find("rope_freqs.weight")?.tensor;
-  return blocks.scope.context.rope(x, memory.positions, ropeOf(hyperparameters, blocks.layer), factors);
+  const { memory, hyperparameters } = blocks.parts;
+  const { scope, layer } = blocks;
+  return scope.context.rope(x, memory.positions, ropeOf(hyperparameters, layer), ropeFactors(blocks.parts));
 }
 
 /** @param keys [head width, kv heads, tokens] */

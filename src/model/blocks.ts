@@ -31,6 +31,8 @@ export interface StepParts {
   readonly memory: StepMemory;
   readonly kv: KvTensors;
   readonly globals: LayerWeights;
+  /** Most tokens of a sequence. */
+  readonly contextTokens: number;
   readonly experts: ExpertPath;
   /** Where routing is left, when it is recorded. */
   readonly tap?: RoutingTap;

@@ -1,6 +1,7 @@
 import { StowageError } from "../errors.ts";
 import { gemma3 } from "./families/gemma3.ts";
 import { llama } from "./families/llama.ts";
+import { mistral3 } from "./families/mistral3.ts";
 import { olmoe } from "./families/olmoe.ts";
 import { qwen2 } from "./families/qwen2.ts";
 import { qwen3 } from "./families/qwen3.ts";
@@ -8,7 +9,7 @@ import { qwen3moe } from "./families/qwen3moe.ts";
 import type { Family } from "./family.ts";
 
 /** Every architecture that can be run. */
-export const families: readonly Family[] = [olmoe, qwen3moe, llama, qwen3, qwen2, gemma3];
+export const families: readonly Family[] = [olmoe, qwen3moe, llama, mistral3, qwen3, qwen2, gemma3];
 
 /** @throws StowageError model_architecture listing the known ones */
 export function familyOf(architecture: string): Family {

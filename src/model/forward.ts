@@ -19,6 +19,8 @@ export interface Runtime {
   readonly family: Family;
   readonly weights: ModelWeights;
   readonly kv: KvTensors;
+  /** Most tokens of a sequence. */
+  readonly contextTokens: number;
   /** Where the experts are, when they are not among the weights. */
   readonly experts?: ExpertCache;
   /** Where steps leave their routing, when it is recorded. */
@@ -181,14 +183,15 @@ export class LayerwiseRunner {
 }
 
 function blocksFor(
-  { weights, kv, tap }: Runtime,
+  { weights, kv, contextTokens, tap }: Runtime,
   shape: StepShape,
   memory: StepMemory,
   experts: ExpertPath,
   scope: Scope,
 ): Blocks {
   const { hyperparameters } = weights.layout;
-  const parts = { hyperparameters, shape, memory, kv, globals: weights.globals, experts };
+  const { globals } = weights;
+  const parts = { hyperparameters, shape, memory, kv, globals, contextTokens, experts };
   return new Blocks({ ...parts, ...(tap && { tap }) }, scope);
 }
 

@@ -43,7 +43,18 @@ describe("readHyperparameters", () => {
       skippedBlocks: 0,
       contextTrained: 512,
       normEpsilon: 2 ** -20,
-      rope: { dimensions: 32, mode: "halves", contextTrained: 512, base: 10_000, scale: 1 },
+      rope: {
+        dimensions: 32,
+        mode: "halves",
+        base: 10_000,
+        scale: 1,
+        contextOriginal: 512,
+        extrapolation: 0,
+        attentionFactor: 1,
+        betaFast: 32,
+        betaSlow: 1,
+      },
+      longRope: false,
     });
   });
 
@@ -101,7 +112,9 @@ describe("readHyperparameters", () => {
     ["rope.dimension_count", gguf.u32(34)],
     ["rope.freq_base", gguf.f32(0)],
     ["rope.freq_base", gguf.f32(Number.POSITIVE_INFINITY)],
-    ["rope.scaling.type", gguf.string("yarn")],
+    ["rope.scaling.type", gguf.string("dynamic")],
+    ["rope.scaling.factor", gguf.f32(-1)],
+    ["rope.scaling.original_context_length", gguf.u32(0)],
     ["expert_used_count", gguf.u32(9), experts],
     ["expert_used_count", gguf.u32(0), experts],
     ["expert_count", gguf.u32(1_000_000)],

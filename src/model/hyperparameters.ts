@@ -1,7 +1,8 @@
-import { StowageError } from "../errors.ts";
 import type { Rope } from "../ggml/context.ts";
 import type { Metadata } from "../gguf/metadata.ts";
+import { ArchitectureKeys, bounds, checkReal, checkWhole, require } from "./architecture-keys.ts";
 import type { Activation } from "./feed-forward.ts";
+import { readRope, ropeScaling } from "./rope.ts";
 import type { RouterOptions } from "./router.ts";
 
 /** The shape of a model, as its GGUF metadata tells it. Widths are in elements. */
@@ -31,6 +32,8 @@ export interface Hyperparameters {
   readonly contextTrained: number;
   readonly normEpsilon: number;
   readonly rope: Rope;
+  /** Whether there are factors for RoPE in short contexts, and others in long ones. */
+  readonly longRope: boolean;
   /** Layers that look at so many of the latest tokens only. */
   readonly window?: Window;
   /** What scores of attention are multiplied by; default 1 / √(head width). */
@@ -59,49 +62,6 @@ export function isWindowed(h: Hyperparameters, layer: number): boolean {
 /** How positions are rotated in a layer. */
 export function ropeOf(h: Hyperparameters, layer: number): Rope {
   return isWindowed(h, layer) ? h.window!.rope : h.rope;
-}
-
-/** What the families of today share: bounds keep later arithmetic inside exact integers. */
-const bounds = {
-  layers: 4096,
-  width: 1 << 20,
-  heads: 4096,
-  headWidth: 4096,
-  feedForward: 1 << 22,
-  experts: 4096,
-  context: 1 << 27,
-};
-
-/**
- * Metadata of the file's architecture: keys without its name and the dot before them.
- * Each is checked; @throws StowageError gguf_metadata_missing, gguf_metadata_type, model_invalid
- */
-export class ArchitectureKeys {
-  readonly metadata: Metadata;
-  readonly architecture: string;
-
-  constructor(metadata: Metadata) {
-    this.metadata = metadata;
-    this.architecture = metadata.string("general.architecture");
-  }
-
-  key(name: string): string {
-    return `${this.architecture}.${name}`;
-  }
-
-  has(name: string): boolean {
-    return this.metadata.has(this.key(name));
-  }
-
-  /** A whole number in these bounds. */
-  whole(name: string, low: number, high: number, fallback?: number): number {
-    return checkWhole(this.key(name), this.metadata.number(this.key(name), fallback), low, high);
-  }
-
-  /** A number in these bounds. */
-  real(name: string, low: number, high: number, fallback?: number): number {
-    return checkReal(this.key(name), this.metadata.number(this.key(name), fallback), low, high);
-  }
 }
 
 /**
@@ -149,7 +109,6 @@ export function readHyperparameters(metadata: Metadata, mode: Rope["mode"]): Hyp
   require(heads % kvHeads === 0, key("attention.head_count_kv"), kvHeads, `a divisor of ${heads}`);
   require(dimensions % 2 === 0, key("rope.dimension_count"), dimensions, "an even number");
   require(experts === 0 || expertsUsed > 0, key("expert_used_count"), expertsUsed, "at least 1");
-  checkRopeScaling(metadata, key("rope.scaling.type"));
   const groups = whole("expert_group_count", 0, bounds.experts, 0);
   require(groups <= 1, key("expert_group_count"), groups, "1 (groups of experts are not supported yet)");
 
@@ -170,13 +129,8 @@ export function readHyperparameters(metadata: Metadata, mode: Rope["mode"]): Hyp
     skippedBlocks: 0,
     contextTrained,
     normEpsilon: keys.real("attention.layer_norm_rms_epsilon", 0, 1),
-    rope: {
-      dimensions,
-      mode,
-      contextTrained,
-      base: keys.real("rope.freq_base", 1, 1e12, 10_000),
-      scale: 1,
-    },
+    rope: readRope(keys, { mode, dimensions, contextTrained }),
+    longRope: ropeScaling(keys) === "longrope",
   };
 }
 
@@ -239,28 +193,4 @@ export function readMixedLayers(metadata: Metadata, h: Hyperparameters) {
     "leading_dense_block_count",
   ), denseLayers, `below ${layers}, the number of layers`);
   return { layers, skippedBlocks, denseLayers, sharedExpertWidth: shared * h.expertWidth };
-}
-
-function checkRopeScaling(metadata: Metadata, key: string): void {
-  if (!metadata.has(key)) return;
-  const type = metadata.string(key);
-  require(type === "none", key, type, '"none" (scaled RoPE is not supported yet)');
-}
-
-function checkWhole(key: string, value: number, low: number, high: number): number {
-  require(Number.isInteger(value) &&
-    value >= low &&
-    value <= high, key, value, `a whole number from ${low} to ${high}`);
-  return value;
-}
-
-function checkReal(key: string, value: number, low: number, high: number): number {
-  require(Number.isFinite(value) &&
-    value >= low &&
-    value <= high, key, value, `a number from ${low} to ${high}`);
-  return value;
-}
-
-function require(condition: boolean, field: string, value: string | number, limit: string): void {
-  if (!condition) throw new StowageError("model_invalid", { field, value, limit });
 }

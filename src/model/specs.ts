@@ -11,8 +11,16 @@ export function globalTensors(h: Hyperparameters, vocabulary: number): TensorSpe
     { name: "token_embd.weight", shape: [h.width, vocabulary], use: "router" },
     { name: "output_norm.weight", shape: [h.width], use: "vector" },
     { name: "output.weight", shape: [h.width, vocabulary], use: "matrix", optional: true },
-    { name: "rope_freqs.weight", shape: [h.rope.dimensions / 2], use: "vector", optional: true },
+    ...ropeFactorNames(h).map((name) => {
+      const shape = [h.rope.dimensions / 2];
+      return { name, shape, use: "vector", optional: true } as const;
+    }),
   ];
+}
+
+/** Tensors by which a file may scale the frequencies of RoPE one by one; see `rope-factors.ts`. */
+function ropeFactorNames({ longRope }: Hyperparameters): string[] {
+  return longRope ? ["rope_factors_long.weight", "rope_factors_short.weight"] : ["rope_freqs.weight"];
 }
 
 /** Grouped-query attention: queries, keys and values are one matrix where their types agree. */

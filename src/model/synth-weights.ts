@@ -66,9 +66,9 @@ export class SyntheticWeights {
     return new Uint8Array(values.buffer);
   }
 
-  /** Values of F32 that rise from 1 to 8, as factors of RoPE's wavelengths do. */
-  rising(elements: number): Uint8Array {
-    const values = Float32Array.from({ length: elements }, (_, index) => 1 + (7 * index) / elements);
+  /** Values of F32 that rise from 1 to `most`, as factors of RoPE's wavelengths do. */
+  rising(elements: number, most: number): Uint8Array {
+    const values = Float32Array.from({ length: elements }, (_, index) => 1 + ((most - 1) * index) / elements);
     return new Uint8Array(values.buffer);
   }
 

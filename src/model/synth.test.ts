@@ -173,7 +173,7 @@ describe("writeSyntheticModel", () => {
 });
 
 /** The router's ranking of experts in each layer, [tokens][experts], by the forward pass itself. */
-async function rank({ backend, family, weights, kv }: Runtime, sequence: readonly number[]) {
+async function rank({ backend, family, weights, kv, contextTokens }: Runtime, sequence: readonly number[]) {
   const { hyperparameters: h } = weights.layout;
   const shape = stepOf(sequence.length);
   const memory = new StepMemory(backend, h, shape);
@@ -192,7 +192,8 @@ async function rank({ backend, family, weights, kv }: Runtime, sequence: readonl
       return expertsTogether.run(...args);
     },
   };
-  const parts = { hyperparameters: h, shape, memory, kv, globals: weights.globals, experts };
+  const { globals } = weights;
+  const parts = { hyperparameters: h, shape, memory, kv, globals, contextTokens, experts };
   const blocks = new Blocks(parts, scope);
   let x = blocks.embed();
   for (const [index, layer] of weights.layers.entries()) {

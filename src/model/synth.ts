@@ -278,13 +278,13 @@ async function* dataOf(
 
 /** The data of a router or a vector, F32. */
 function floatsOf(
-  { shape, deviation, values, scale = 1 }: SyntheticTensor,
+  { name, shape, deviation, values, scale = 1 }: SyntheticTensor,
   weights: SyntheticWeights,
 ): Uint8Array {
   const elements = product(shape);
   if (values === undefined) return weights.around0(elements, deviation);
   if (values === "biases") return weights.around0(elements, biasSpread);
-  if (values === "rising") return weights.rising(elements);
+  if (values === "rising") return weights.rising(elements, name.includes("short") ? 2 : 8);
   return weights.norm(elements, deviation, values === "signs", scale);
 }
 

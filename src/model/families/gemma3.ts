@@ -1,5 +1,6 @@
+import { ArchitectureKeys } from "../architecture-keys.ts";
 import type { Family } from "../family.ts";
-import { ArchitectureKeys, readHyperparameters, readWindow } from "../hyperparameters.ts";
+import { readHyperparameters, readWindow } from "../hyperparameters.ts";
 import { attentionTensors, denseTensors, postNorm } from "../specs.ts";
 
 /** Every so many layers one looks at all tokens. */
