@@ -18,11 +18,19 @@ const chains: Record<string, SamplingParams> = {
   "temperature only": { temperature: 1, topK: 0, topP: 1, minP: 0 },
   "default + penalties": { repeatPenalty: 1.1, frequencyPenalty: 0.1 },
   "default + logprobs=5": { logprobs: 5 },
+  "default + bias, DRY": { logitBias: { 5: 1 }, dryMultiplier: 0.8 },
+  "typical_p=0.9, top_k=0": { topK: 0, typicalP: 0.9 },
+  "top_n_sigma=1, top_k=0": { topK: 0, topP: 1, topNSigma: 1 },
+  "default + XTC": { xtcProbability: 1 },
+  "mirostat 1": { mirostat: 1 },
+  "mirostat 2": { mirostat: 2 },
 };
 /** Upper limits in µs, by chain and vocabulary. */
 const goals: Record<string, Record<number, number>> = {
   greedy: { 8192: 10, 50257: 50 },
   "default chain": { 50257: 250 },
+  "typical_p=0.9, top_k=0": { 151936: 10_000 },
+  "mirostat 1": { 151936: 10_000 },
 };
 const batches = 15;
 const batchMs = 15;

@@ -54,6 +54,16 @@ function required(name: string, allows: Test, ...good: Json[]): Field {
 }
 
 const isStop: Test = (value) => isText(256, 1)(value) && (value as string).isWellFormed();
+const isBreaker: Test = (value) => isText(40, 1)(value) && (value as string).isWellFormed();
+/** A key of this name is dropped unread. */
+const isDropped = (key: string) => key === "__proto__";
+const isBias: Test = (value) =>
+  isObject(value) &&
+  Object.entries(value).every(
+    ([token, bias]) =>
+      isDropped(token) ||
+      (/^(0|[1-9]\d{0,8})$/.test(token) && Number(token) < 8192 && isNumber(-100, 100)(bias)),
+  );
 const isDuration: Test = (value) =>
   typeof value === "string" && value.length <= 32 && /^(-1|\d+(\.\d+)?(ms|s|m|h)?)$/.test(value);
 
@@ -94,7 +104,19 @@ const generation: readonly Field[] = [
   optional("ignore_eos", isBoolean, true, false),
   optional("keep_alive", (value) => isNumber(-1, 1e9)(value) || isDuration(value), -1, "-1", 600, "10m"),
   optional("user", isText(512), "", "somebody", "\ud800"),
-  optional("logit_bias", (value) => isObject(value) && Object.keys(value).length === 0, {}),
+  optional("typical_p", isNumber(0, 1), 0, 0.5, 1),
+  optional("top_n_sigma", isNumber(-1, 100), -1, 0, 1.5, 100),
+  optional("xtc_probability", isNumber(0, 1), 0, 1),
+  optional("xtc_threshold", isNumber(0, 1), 0, 1),
+  optional("dry_multiplier", isNumber(0, 100), 0, 100),
+  optional("dry_base", isNumber(1, 100), 1, 100),
+  optional("dry_allowed_length", isWhole(0, 131_072), 0, 131_072),
+  optional("dry_penalty_last_n", isWhole(-1, 131_072), -1, 0, 131_072),
+  optional("dry_sequence_breakers", isList(isBreaker, 16), [], ["a", "\0"]),
+  optional("mirostat", isWhole(0, 2), 0, 1, 2),
+  optional("mirostat_tau", isNumber(0, 100), 0, 100),
+  optional("mirostat_eta", isNumber(0, 1), 0, 1),
+  optional("logit_bias", isBias, {}, { 0: 100, 8191: -100 }),
 ];
 
 const messages = required(
@@ -189,6 +211,7 @@ const lists = [
 const objects = [
   ...["{}", '{"a":1}', '{"":null}', '{"type":"text"}', '{"type":"json_object"}', '{"type":null}'],
   ...['{"__proto__":{"polluted":1}}', '{"__proto__":null,"constructor":{"prototype":{"polluted":1}}}'],
+  ...['{"0":1}', '{"0":101}', '{"8192":1}', '{"01":1}', '{"-1":1}', '{"7":null}', '{"5":1e999}'],
   ...['{"length":1,"0":"a"}', '{"toString":1,"valueOf":1,"toJSON":1,"then":1}', '{"include_usage":true}'],
   ...['{"$ref":"#"}', `${'{"a":'.repeat(25)}1${"}".repeat(25)}`],
 ];

@@ -35,6 +35,13 @@ async function failureOf(call: PromiseLike<unknown>): Promise<unknown> {
   throw new Error("it did not fail");
 }
 
+/** The tokens of a text, by the server. */
+async function tokensOf(prompt: string): Promise<{ tokens: number[] }> {
+  const body = JSON.stringify({ model: "sample", prompt, add_special_tokens: false });
+  const headers = { "content-type": "application/json" };
+  return (await (await fetch(`${server.url}/tokenize`, { method: "POST", headers, body })).json()) as never;
+}
+
 async function allOf<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];
   for await (const item of items) all.push(item);
@@ -217,6 +224,32 @@ describe("completions by the openai package", { skip: withoutSample }, () => {
     }
   });
 
+  it("report what was drawn beside the most likely tokens", async () => {
+    const drawn = { ...completion, temperature: 2, seed: 3, logprobs: 0 };
+    const { tokens, token_logprobs, top_logprobs } = (await clientOf().completions.create(drawn)).choices[0]!
+      .logprobs!;
+    for (const [index, token] of tokens!.entries()) {
+      assert.deepEqual(top_logprobs![index], { [token]: token_logprobs![index] });
+    }
+  });
+
+  it("favour and avoid the tokens of a bias, of the vocabulary alone", async () => {
+    const distinct = async (logit_bias: Record<string, number>) => {
+      const { choices } = await clientOf().completions.create({ ...completion, logit_bias, logprobs: 0 });
+      return new Set(choices[0]!.logprobs!.tokens!);
+    };
+    assert.ok((await distinct({})).has(","));
+    assert.equal((await distinct({ 300: 100 })).size, 1);
+    const { tokens } = await tokensOf(",");
+    assert.ok(!(await distinct({ [tokens.at(-1)!]: -100 })).has(","));
+    const error = await failureOf(
+      clientOf().completions.create({ ...completion, logit_bias: { 1: 1, 8192: 5 } }),
+    );
+    assert.ok(error instanceof OpenAI.BadRequestError);
+    assert.equal(error.param, "logit_bias");
+    assert.match(error.message, /for the token 8192.*below 8192/);
+  });
+
   it("are n for each of several prompts, texts or tokens", async () => {
     const prompt = ["Once upon a time", "The cat"];
     const { choices } = await clientOf().completions.create({ ...completion, prompt, n: 2, echo: true });
@@ -304,8 +337,8 @@ describe("errors in the openai package", { skip: withoutSample }, () => {
     ],
     [
       "biases",
-      () => clientOf().completions.create({ ...completion, logit_bias: { 5: 100 } }),
-      "logit_bias",
+      () => clientOf().completions.create({ ...completion, logit_bias: { 5: 101 } }),
+      "logit_bias.5",
       "request_invalid",
     ],
   ];

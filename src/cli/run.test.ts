@@ -77,6 +77,16 @@ describe("stowage run", { skip: withoutSample }, () => {
     assert.doesNotMatch(stdout, /[ea]/);
   });
 
+  it("takes every way to choose tokens", () => {
+    const flags = "--typical-p .9 --top-n-sigma 3 --xtc-probability 1 --xtc-threshold .2 --dry-multiplier 1";
+    const more = "--dry-base 2 --dry-allowed-length 1 --dry-penalty-last-n 50 --dry-sequence-breaker .";
+    const args = `${flags} ${more} --mirostat 2 --mirostat-tau 3 --mirostat-eta .2 --seed 1`.split(" ");
+    const biased = [...args, "--logit-bias", "300=100", "--logit-bias", "301=100", "--temperature", "1"];
+    const { stdout } = run("The sea", "--raw", "--json", "--max-tokens", "6", ...biased);
+    const tokens = stdout.split("\n").flatMap((line) => /"token":(\d+)/.exec(line)?.[1] ?? []);
+    assert.deepEqual(new Set(tokens), new Set(["300", "301"]));
+  });
+
   it("stops an answer at Ctrl-C and exits with 130", async () => {
     const child = spawn(process.execPath, [
       main,
@@ -99,6 +109,9 @@ describe("stowage run", { skip: withoutSample }, () => {
     [["--temperature", "warm"], /option '--temperature <x>' argument 'warm' is invalid/],
     [["--memory", "much"], /It has to be an amount of memory/],
     [["--top-p", "2"], /topP is 2/],
+    [["--mirostat", "3"], /mirostat is 3/],
+    [["--logit-bias", "42"], /It has to be a token id and a number/],
+    [["--logit-bias", "42=101"], /logitBias\.42 is 101/],
     [["--context", "100000"], /contextTokens is 100000/],
     [["--system", "x", "--raw"], /cannot be used with/],
     [["--nothing"], /unknown option '--nothing'/],

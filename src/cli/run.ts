@@ -6,20 +6,14 @@ import { type GenerateOptions, loadModel, type Model } from "../engine/model.ts"
 import { StowageError } from "../errors.ts";
 import { formatBytes } from "../workload/format.ts";
 import { type AnswerStyle, answer } from "./answer.ts";
-import { collect, parseNumber } from "./arguments.ts";
+import { parseNumber } from "./arguments.ts";
 import { chat } from "./chat.ts";
 import { Interrupts } from "./interrupts.ts";
 import { addLoadFlags, type LoadFlags, loadOptionsOf, loadShown } from "./load-flags.ts";
+import { addSamplingFlags, type SamplingFlags, samplingOf } from "./sampling-flags.ts";
 
-interface Flags extends LoadFlags {
+interface Flags extends LoadFlags, SamplingFlags {
   readonly maxTokens?: number;
-  readonly temperature?: number;
-  readonly topK?: number;
-  readonly topP?: number;
-  readonly minP?: number;
-  readonly repeatPenalty?: number;
-  readonly seed?: number;
-  readonly stop?: string[];
   readonly system?: string;
   readonly raw?: true;
   readonly recordRouting?: string;
@@ -35,15 +29,9 @@ export function register(command: Command): void {
   command
     .argument("<model>", "model file in GGUF format")
     .argument("[prompt]", "what to answer or go on from; default: stdin, or a chat at a terminal")
-    .option("--max-tokens <n>", "most tokens of an answer (default: what the context leaves)", parseNumber)
-    .option("--temperature <x>", "0 always takes the most likely token (default: 0.8)", parseNumber)
-    .option("--top-k <n>", "keep this many most likely tokens; 0 keeps all (default: 40)", parseNumber)
-    .option("--top-p <x>", "keep the most likely tokens of this probability (default: 0.95)", parseNumber)
-    .option("--min-p <x>", "keep tokens this times as likely as the best (default: 0.05)", parseNumber)
-    .option("--repeat-penalty <x>", "make recent tokens less likely; 1 is off (default: 1)", parseNumber)
-    .option("--seed <n>", "makes the draws repeatable (default: random)", parseNumber)
-    .option("--stop <text>", "end before this text; may be given several times", collect)
-    .option("--raw", "go on from the prompt as it is, without the model's chat template");
+    .option("--max-tokens <n>", "most tokens of an answer (default: what the context leaves)", parseNumber);
+  addSamplingFlags(command);
+  command.option("--raw", "go on from the prompt as it is, without the model's chat template");
   addLoadFlags(command, "longest prompt and answer together (default: the model's, at most 4096)")
     .option("--record-routing <file>", "write what the routers choose into this file, for `stowage lab`")
     .option("--json", "print each token, and the end, as a line of JSON")
@@ -123,7 +111,5 @@ function styleOf(flags: Flags): AnswerStyle {
 }
 
 function generationOf(flags: Flags): GenerateOptions {
-  const { maxTokens, temperature, topK, topP, minP, repeatPenalty, seed, stop } = flags;
-  const given = { maxTokens, temperature, topK, topP, minP, repeatPenalty, seed, stop };
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  return { ...samplingOf(flags), ...(flags.maxTokens !== undefined && { maxTokens: flags.maxTokens }) };
 }

@@ -13,7 +13,14 @@ export async function about<T>(field: string, work: Promise<T>): Promise<T> {
 }
 
 function withField(error: unknown, field: string): unknown {
-  if (!(error instanceof StowageError) || error.details.field !== undefined) return error;
+  if (!(error instanceof StowageError)) return error;
+  const own = error.details.field;
+  // A sampling parameter has its name in the library, of which the field's is the same word with underscores.
+  if (error.code === "sampling_param") {
+    const name = String(own).replace(/[A-Z]/g, (capital) => `_${capital.toLowerCase()}`);
+    return new StowageError(error.code, { ...error.details, field: name }, { cause: error });
+  }
+  if (own !== undefined) return error;
   const isInput = error.status === 400 || error.status === 413;
   return isInput ? new StowageError(error.code, { ...error.details, field }, { cause: error }) : error;
 }

@@ -85,6 +85,8 @@ function wordsOf(issue: RawIssue): string | undefined {
       return expectation + oneOf(issue.values);
     case "invalid_union":
       return Array.isArray(issue.options) ? expectation + oneOf(issue.options) : undefined;
+    case "invalid_key":
+      return issue.issues[0]?.message;
     case "too_small":
       return expectation + sizeWords(issue.origin, "at least", issue.minimum);
     case "too_big":

@@ -11,6 +11,19 @@ export interface GenerationFields {
   readonly top_p?: number | null | undefined;
   readonly top_k?: number | null | undefined;
   readonly min_p?: number | null | undefined;
+  readonly typical_p?: number | null | undefined;
+  readonly top_n_sigma?: number | null | undefined;
+  readonly xtc_probability?: number | null | undefined;
+  readonly xtc_threshold?: number | null | undefined;
+  readonly dry_multiplier?: number | null | undefined;
+  readonly dry_base?: number | null | undefined;
+  readonly dry_allowed_length?: number | null | undefined;
+  readonly dry_penalty_last_n?: number | null | undefined;
+  readonly dry_sequence_breakers?: string[] | null | undefined;
+  readonly mirostat?: number | null | undefined;
+  readonly mirostat_tau?: number | null | undefined;
+  readonly mirostat_eta?: number | null | undefined;
+  readonly logit_bias?: Record<string, number> | null | undefined;
   readonly frequency_penalty?: number | null | undefined;
   readonly presence_penalty?: number | null | undefined;
   readonly repeat_penalty?: number | null | undefined;
@@ -197,6 +210,19 @@ function samplingOf(fields: GenerationFields, logprobs: number | undefined, choi
     topP: fields.top_p,
     topK: fields.top_k,
     minP: fields.min_p,
+    typicalP: fields.typical_p,
+    topNSigma: fields.top_n_sigma,
+    xtcProbability: fields.xtc_probability,
+    xtcThreshold: fields.xtc_threshold,
+    dryMultiplier: fields.dry_multiplier,
+    dryBase: fields.dry_base,
+    dryAllowedLength: fields.dry_allowed_length,
+    dryPenaltyLastN: fields.dry_penalty_last_n,
+    drySequenceBreakers: fields.dry_sequence_breakers,
+    mirostat: fields.mirostat,
+    mirostatTau: fields.mirostat_tau,
+    mirostatEta: fields.mirostat_eta,
+    logitBias: fields.logit_bias,
     frequencyPenalty: fields.frequency_penalty,
     presencePenalty: fields.presence_penalty,
     repeatPenalty: fields.repeat_penalty,

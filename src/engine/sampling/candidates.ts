@@ -98,9 +98,9 @@ export class Candidates {
   /** typical_p, top_p and min_p of what is gathered. */
   #selectTypical(cut: MassCut): void {
     const { scores, tokens } = this;
-    this.count = cut.typical(scores, tokens, this.count, this.best, this.#typicalP);
+    this.count = cut.typical(this, this.#typicalP);
     this.best = greatest(scores, this.count);
-    if (this.#topP < 1) this.count = cut.top(scores, tokens, this.count, this.best, this.#topP);
+    if (this.#topP < 1) this.count = cut.top(this, this.#topP);
     const floor = this.best + this.#logMinP;
     let kept = 0;
     for (let i = 0; i < this.count; i++) {

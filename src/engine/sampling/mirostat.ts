@@ -10,6 +10,7 @@
  */
 import { Draw } from "./draw.ts";
 import { expNegative } from "./exp.ts";
+import { MassCut } from "./mass-cut.ts";
 import type { ResolvedSampling } from "./params.ts";
 import type { Xoshiro128 } from "./random.ts";
 import { argmax, selectTop } from "./select.ts";
@@ -25,6 +26,7 @@ export class Mirostat {
   readonly #draw: Draw;
   readonly #scores: Float32Array;
   readonly #tokens: Int32Array;
+  #cut: MassCut | undefined;
   #mu: number;
 
   constructor(params: ResolvedSampling, vocabSize: number, random: Xoshiro128) {
@@ -55,14 +57,18 @@ export class Mirostat {
   select(logits: Float32Array): { tokens: Int32Array; count: number; best: number } {
     const best = logits[argmax(logits)]!;
     const count =
-      this.#version === 1 ? this.#selectMostLikely(logits) : this.#selectUnsurprising(logits, best);
+      this.#version === 1 ? this.#selectMostLikely(logits, best) : this.#selectUnsurprising(logits, best);
     return { tokens: this.#tokens.subarray(0, count), count, best };
   }
 
-  #selectMostLikely(logits: Float32Array): number {
+  #selectMostLikely(logits: Float32Array, best: number): number {
     const found = selectTop(logits, Math.min(fitted, logits.length), this.#scores, this.#tokens);
     const k = this.#keep(this.#zipfExponent(found), logits.length);
-    return k <= found ? k : selectTop(logits, k, this.#scores, this.#tokens);
+    if (k <= found) return k;
+    const count = this.#gather(logits, -Number.MAX_VALUE);
+    const list = { scores: this.#scores, tokens: this.#tokens, count, best };
+    this.#cut ??= new MassCut(logits.length);
+    return this.#cut.most(list, k);
   }
 
   /** Least squares through the origin of ln(p_i / p_i+1) on ln((i + 1) / i). */
@@ -88,15 +94,17 @@ export class Mirostat {
     let total = 0;
     for (let i = 0; i < logits.length; i++) total += expNegative((best - logits[i]!) / this.#temperature);
     const reach = this.#temperature * (this.#mu * Math.LN2 - Math.log(total));
-    const floor = best - Math.max(reach, 0);
+    // The first of the best, where not even that is expected enough.
+    return reach < 0 ? this.#gather(logits, best, 1) : this.#gather(logits, best - reach);
+  }
+
+  /** Collects the logits from `floor` on, at most so many. */
+  #gather(logits: Float32Array, floor: number, most = logits.length): number {
     let count = 0;
-    for (let i = 0; i < logits.length; i++) {
-      const logit = logits[i]!;
-      if (logit < floor) continue;
-      this.#scores[count] = logit;
-      this.#tokens[count] = i;
-      count++;
-      if (reach < 0) return count;
+    for (let i = 0; i < logits.length && count < most; i++) {
+      if (logits[i]! < floor) continue;
+      this.#scores[count] = logits[i]!;
+      this.#tokens[count++] = i;
     }
     return count;
   }

@@ -112,8 +112,9 @@ function logprobsOf(tokens: readonly TokenOutput[], offset: number): CompletionL
   return {
     tokens: tokens.map(({ chosen }) => textOfBytes(chosen!.bytes)),
     token_logprobs: tokens.map(({ chosen }) => chosen!.logprob),
-    top_logprobs: tokens.map(({ top }) =>
-      Object.fromEntries(top!.map(({ bytes, logprob }) => [textOfBytes(bytes), logprob])),
+    // The token itself is always told of, whether or not it is one of the most likely.
+    top_logprobs: tokens.map(({ top, chosen }) =>
+      Object.fromEntries([...top!, chosen!].map(({ bytes, logprob }) => [textOfBytes(bytes), logprob])),
     ),
     text_offset: tokens.map(({ text }) => {
       at += text.length;

@@ -48,7 +48,6 @@ export const finishReason = z.enum(["stop", "length"]);
 /** Fields whose meaning is lost where they are ignored: they may be there, but not ask for anything. */
 export const unsupported = {
   list: (what: string) => z.array(z.unknown()).max(0, `not supported yet: ${what}`).nullish(),
-  object: (what: string) => z.strictObject({}, `not supported yet: ${what}`).nullish(),
   value: (what: string) => z.null(`not supported yet: ${what}`).optional(),
   flag: (what: string) => z.literal(false, `not supported yet: ${what}`).nullish(),
 };
@@ -59,6 +58,12 @@ const stopText = z
   .string()
   .min(1)
   .max(maxStopLength)
+  .refine((text) => text.isWellFormed(), "it has a lone surrogate");
+
+const breakerText = z
+  .string()
+  .min(1)
+  .max(40)
   .refine((text) => text.isWellFormed(), "it has a lone surrogate");
 
 /** What requests for text share: OpenAI's fields, and llama.cpp's and vLLM's for what OpenAI has not. */
@@ -78,6 +83,30 @@ export const generationFields = {
   top_p: z.number().min(0).max(1).nullish(),
   top_k: z.int().min(0).max(1_000_000).nullish(),
   min_p: z.number().min(0).max(1).nullish(),
+  /** Keep the tokens of the most usual surprise that together have more than this probability. */
+  typical_p: z.number().min(0).max(1).nullish(),
+  /** Keep logits within this many standard deviations of the greatest; 0 or less is off. */
+  top_n_sigma: z.number().min(-1).max(100).nullish(),
+  /** How often all but the least likely of the tokens above `xtc_threshold` are excluded. */
+  xtc_probability: z.number().min(0).max(1).nullish(),
+  xtc_threshold: z.number().min(0).max(1).nullish(),
+  /** Scales the penalty on going on with a repetition; 0 is off. */
+  dry_multiplier: z.number().min(0).max(100).nullish(),
+  dry_base: z.number().min(1).max(100).nullish(),
+  /** Repetitions shorter than this cost nothing. */
+  dry_allowed_length: z.int().min(0).max(131_072).nullish(),
+  /** -1 looks at all tokens. */
+  dry_penalty_last_n: z.int().min(-1).max(131_072).nullish(),
+  dry_sequence_breakers: z.array(breakerText).max(16).nullish(),
+  /** 1 or 2, in the place of the other truncating samplers; 0 is off. */
+  mirostat: z.int().min(0).max(2).nullish(),
+  mirostat_tau: z.number().min(0).max(100).nullish(),
+  mirostat_eta: z.number().min(0).max(1).nullish(),
+  /** Added to the logits of these tokens, by token id. */
+  logit_bias: z
+    .record(z.string().regex(/^(0|[1-9]\d{0,8})$/, "it has to be a token id"), z.number().min(-100).max(100))
+    .refine((bias) => Object.keys(bias).length <= 1024, "it may have at most 1024 tokens")
+    .nullish(),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   presence_penalty: z.number().min(-2).max(2).nullish(),
   repeat_penalty: z.number().min(0.01).max(100).nullish(),
@@ -104,5 +133,4 @@ export const generationFields = {
     ])
     .nullish(),
   user: z.string().max(512).nullish(),
-  logit_bias: unsupported.object("logit_bias"),
 };
