@@ -8,8 +8,10 @@ import { keyStep, type StepShape, sameShape } from "../model/step.ts";
 export interface StepEntry {
   readonly run: KvRun;
   readonly tokens: readonly number[];
-  /** How many of them, the last ones, get logits; at least 1, and 1 by default. */
+  /** How many of the tokens give an output, the last ones. Default 1. */
   readonly outputs?: number;
+  /** Outputs are final states, [width], and not logits. */
+  readonly states?: boolean;
 }
 
 /** Graphs of decode steps that are kept; the sequences of a batch change rarely, their KV lengths every 256 steps. */
@@ -43,33 +45,37 @@ export class StepRunner {
   }
 
   /**
-   * Runs one step. Keys and values of all tokens are written; each entry's last tokens get logits.
+   * Runs one step. Keys and values of all tokens are written; each entry gets its outputs.
    * @param whileComputing called once the step is running: time for what need not be done before
-   * @param visit called with the logits of each entry in turn, [outputs][vocabulary], valid during the call only
+   * @param visit called with the outputs of each entry, one after the other in one array, valid during the call only
    * @returns undefined when the step was aborted: nothing is committed, and it can be run again
    */
   async run(
     entries: readonly StepEntry[],
     whileComputing: () => void,
-    visit: (entry: number, logits: Float32Array) => void,
+    visit: (entry: number, outputs: Float32Array) => void,
   ): Promise<StepTimes | undefined> {
     const started = performance.now();
     this.#runtime.backend.resume();
-    const shape = shapeOf(entries);
+    const order = statesLast(entries);
+    const ordered = order.map((entry) => entries[entry]!);
+    const shape = shapeOf(ordered);
     const { step, reused, keep } = await this.#stepFor(shape);
     try {
-      fill(step, entries, shape, this.#runtime.weights.layout.hyperparameters.window?.tokens);
+      fill(step, ordered, shape, this.#runtime.weights.layout.hyperparameters.window?.tokens);
       const prepared = performance.now();
       const running = step.run();
       whileComputing();
       if (!(await running)) return undefined;
       const computed = performance.now();
-      const logits = step.logits();
-      const { vocabulary } = this.#runtime.weights.layout;
-      let first = 0;
-      for (const [index, { outputs = 1 }] of entries.entries()) {
-        visit(index, logits.subarray(first * vocabulary, (first + outputs) * vocabulary));
-        first += outputs;
+      const { vocabulary, hyperparameters } = this.#runtime.weights.layout;
+      const logits = { rows: step.logits(), width: vocabulary, next: 0 };
+      const states = { rows: step.states(), width: hyperparameters.width, next: 0 };
+      for (const [index, entry] of ordered.entries()) {
+        const from = entry.states ? states : logits;
+        const end = from.next + outputsOf(entry) * from.width;
+        visit(order[index]!, from.rows.subarray(from.next, end));
+        from.next = end;
       }
       return { prepareMs: prepared - started, computeMs: computed - prepared, reused };
     } finally {
@@ -114,7 +120,23 @@ function shapeOf(entries: readonly StepEntry[]): StepShape {
     firstCell: run.first,
     keys: Math.ceil((run.tokens.length + tokens.length) / keyStep) * keyStep,
   }));
-  return { sequences, outputs: entries.reduce((sum, { outputs = 1 }) => sum + outputs, 0) };
+  const count = (list: readonly StepEntry[]) => list.reduce((sum, entry) => sum + outputsOf(entry), 0);
+  const states = count(entries.filter((entry) => entry.states));
+  return { sequences, outputs: count(entries), ...(states > 0 && { states }) };
+}
+
+function outputsOf({ outputs = 1 }: StepEntry): number {
+  return outputs;
+}
+
+/** The places of the entries in a step: those that want logits first, as their outputs have to lie. */
+function statesLast(entries: readonly StepEntry[]): number[] {
+  const places = [...entries.keys()];
+  if (!entries.some(({ states }) => states)) return places;
+  return [
+    ...places.filter((place) => !entries[place]!.states),
+    ...places.filter((place) => entries[place]!.states),
+  ];
 }
 
 function fill(
@@ -139,7 +161,6 @@ function fill(
       if (windowMasks) fillMaskRow(windowMasks[index]!, offset, keys, position, window);
       row++;
     }
-    if (!outputs) continue;
-    for (let left = entry.outputs ?? 1; left > 0; left--) outputs[output++] = row - left;
+    for (let from = row - outputsOf(entry); outputs && from < row; from++) outputs[output++] = from;
   }
 }

@@ -24,6 +24,14 @@ export interface ExpertPath {
   run(blocks: Blocks, weights: LayerWeights, x: Tensor, normed: Tensor, routing: Routing): Promise<Tensor>;
 }
 
+/** What a step gives, each where it was asked for. */
+export interface StepOutputs {
+  /** [vocabulary, tokens] */
+  readonly logits?: Tensor;
+  /** [width, tokens]: what the output matrix would be multiplied with. */
+  readonly states?: Tensor;
+}
+
 /** What every block of a step reads. */
 export interface StepParts {
   readonly hyperparameters: Hyperparameters;
@@ -76,12 +84,29 @@ export class Blocks {
     return bias ? context.add(scaled, bias) : scaled;
   }
 
-  /** Logits [vocabulary, outputs] of the tokens that need them. */
-  head(x: Tensor): Tensor {
+  /** What the step is for, of the tokens that give an output: see {@link StepShape}. */
+  head(x: Tensor): StepOutputs {
     const { context } = this.scope;
-    const { globals, hyperparameters, memory, tap } = this.parts;
-    const rows = tap && memory.outputs ? context.getRows(x, memory.outputs) : x;
-    const logits = this.product(globals, "output.weight", this.norm(rows, globals, "output_norm"));
+    const { globals, shape, memory, tap } = this.parts;
+    const { outputs, states = 0 } = shape;
+    const final = this.norm(tap && memory.outputs ? context.getRows(x, memory.outputs) : x, globals, "output_norm");
+    if (states === outputs) return { states: final };
+    if (states === 0) return { logits: this.#logits(final) };
+    const [width] = final.shape;
+    const rows = (from: number, count: number) =>
+      context.view(final, [width, count], [final.strides[1]], from * final.strides[1]);
+    return {
+      logits: this.#logits(rows(0, outputs - states)),
+      // A copy: the memory of what others go on from is used again.
+      states: context.contiguous2d(rows(outputs - states, states), width, states),
+    };
+  }
+
+  /** @param states [width, tokens] */
+  #logits(states: Tensor): Tensor {
+    const { context } = this.scope;
+    const { globals, hyperparameters } = this.parts;
+    const logits = this.product(globals, "output.weight", states);
     const cap = hyperparameters.logitSoftCap;
     return cap === undefined ? logits : context.scale(context.tanh(context.scale(logits, 1 / cap)), cap);
   }

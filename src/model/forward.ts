@@ -4,7 +4,7 @@ import type { Backend } from "../ggml/backend.ts";
 import { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
 import type { KvTensors } from "../kv/tensors.ts";
-import { Blocks, type ExpertPath, type Scope } from "./blocks.ts";
+import { Blocks, type ExpertPath, type Scope, type StepOutputs } from "./blocks.ts";
 import { ExpertsApart, expertTensorRoom, runsApart } from "./experts-apart.ts";
 import { expertsTogether } from "./experts-together.ts";
 import type { Family } from "./family.ts";
@@ -44,8 +44,10 @@ export interface Step {
   readonly memory: StepMemory;
   /** Runs the step off the event loop. @returns false when it was dropped: nothing is committed */
   run(): Promise<boolean>;
-  /** Logits of the tokens that asked for them, [outputs][vocabulary], valid until the next run. */
+  /** Logits of the tokens that asked for them, [outputs - states][vocabulary], valid until the next run. */
   logits(): Float32Array;
+  /** Final states of the tokens that asked for them, [states][width], valid until the next run. */
+  states(): Float32Array;
   dispose(): void;
 }
 
@@ -61,6 +63,7 @@ export class WholeStep implements Step {
   readonly #scope: Scope;
   readonly #own: GraphAllocator | undefined;
   readonly #logits: Float32Array;
+  readonly #states: Float32Array;
   #usualMs = Number.POSITIVE_INFINITY;
 
   /** @param allocator working memory that outlives the step; else it has its own */
@@ -69,15 +72,15 @@ export class WholeStep implements Step {
     const memory = new StepMemory(runtime.backend, h, shape);
     const room = roomFor(h.layers, shape);
     const scope = openScope(runtime.backend, room);
-    const logits = await assemble(runtime, blocksFor(runtime, shape, memory, expertsTogether, scope));
-    return new WholeStep(runtime.backend, memory, scope, logits, allocator);
+    const outputs = await assemble(runtime, blocksFor(runtime, shape, memory, expertsTogether, scope));
+    return new WholeStep(runtime.backend, memory, scope, outputs, allocator);
   }
 
   private constructor(
     backend: Backend,
     memory: StepMemory,
     scope: Scope,
-    logits: Tensor,
+    outputs: StepOutputs,
     allocator: GraphAllocator | undefined,
   ) {
     this.memory = memory;
@@ -86,7 +89,8 @@ export class WholeStep implements Step {
     this.#own = allocator ? undefined : new GraphAllocator(backend.native, backend.hostBufferType);
     (allocator ?? this.#own!).allocate(scope.graph);
     backend.checkSupport(scope.graph);
-    this.#logits = logits.floats();
+    this.#logits = floatsOf(outputs.logits);
+    this.#states = floatsOf(outputs.states);
   }
 
   async run(): Promise<boolean> {
@@ -99,6 +103,10 @@ export class WholeStep implements Step {
 
   logits(): Float32Array {
     return this.#logits;
+  }
+
+  states(): Float32Array {
+    return this.#states;
   }
 
   dispose(): void {
@@ -145,13 +153,13 @@ export class LayerwiseRunner {
   step(shape: StepShape): Step {
     const runtime = this.#runtime;
     const memory = new StepMemory(runtime.backend, runtime.weights.layout.hyperparameters, shape);
-    let logits: Tensor | undefined;
+    let outputs: StepOutputs = {};
     return {
       memory,
       run: async () => {
         const blocks = blocksFor(runtime, shape, memory, this.#experts, this.#open());
         try {
-          logits = await assemble(runtime, blocks);
+          outputs = await assemble(runtime, blocks);
           return await this.#compute(blocks.scope);
         } catch (error) {
           if (error instanceof StepDropped) return false;
@@ -160,7 +168,8 @@ export class LayerwiseRunner {
           this.#experts.finish();
         }
       },
-      logits: () => logits!.floats(),
+      logits: () => floatsOf(outputs.logits),
+      states: () => floatsOf(outputs.states),
       dispose: () => memory.dispose(),
     };
   }
@@ -195,16 +204,23 @@ function blocksFor(
   return new Blocks({ ...parts, ...(tap && { tap }) }, scope);
 }
 
-/** The whole model, from token ids to logits; ends with a graph that is yet to be run. */
-async function assemble({ family, weights }: Runtime, blocks: Blocks): Promise<Tensor> {
+const none = new Float32Array(0);
+
+function floatsOf(output: Tensor | undefined): Float32Array {
+  return output?.floats() ?? none;
+}
+
+/** The whole model, from token ids to logits or states; ends with a graph that is yet to be run. */
+async function assemble({ family, weights }: Runtime, blocks: Blocks): Promise<StepOutputs> {
   let x = blocks.embed();
   for (const [index, layer] of weights.layers.entries()) {
     blocks.layer = index;
     x = await family.layer(blocks, layer, x);
   }
-  const logits = blocks.head(x);
-  blocks.scope.graph.expand(logits);
-  return logits;
+  const outputs = blocks.head(x);
+  // States first: they are ready before the product that gives logits.
+  for (const output of [outputs.states, outputs.logits]) if (output) blocks.scope.graph.expand(output);
+  return outputs;
 }
 
 function roomFor(layers: number, shape: StepShape): number {

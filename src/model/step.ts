@@ -11,8 +11,10 @@ export interface StepSequence {
 /** What decides a step's graph; steps of equal shape share one. */
 export interface StepShape {
   readonly sequences: readonly StepSequence[];
-  /** How many of the tokens need logits, at least 1. */
+  /** How many of the tokens give an output: logits or their final state. At least 1. */
   readonly outputs: number;
+  /** Of the outputs, the last so many are states [width] in place of logits. Default 0. */
+  readonly states?: number;
 }
 
 /** KV lengths are rounded up to this, so that a graph serves many steps. */
@@ -24,7 +26,8 @@ export function tokenCount(shape: StepShape): number {
 
 /** Whether steps of both shapes can use the same graph. */
 export function sameShape(a: StepShape, b: StepShape): boolean {
-  if (a.outputs !== b.outputs || a.sequences.length !== b.sequences.length) return false;
+  if (a.outputs !== b.outputs || (a.states ?? 0) !== (b.states ?? 0)) return false;
+  if (a.sequences.length !== b.sequences.length) return false;
   return a.sequences.every((sequence, index) => {
     const other = b.sequences[index]!;
     return (
