@@ -81,6 +81,12 @@ const entries = {
     message: "The vocabulary in {path} cannot be used: {reason}",
     next: "Convert the model again with the converter of llama.cpp, or use another file.",
   },
+  vocabulary_splitter: {
+    status: 500,
+    message:
+      "The vocabulary in {path} does not say how texts are split (tokenizer.ggml.pre); the default is used, which may differ from what the model was trained with.",
+    next: "Use a newer file of the model, or convert it again with the converter of llama.cpp.",
+  },
   template_invalid: {
     status: 500,
     message: "The chat template cannot be rendered: {reason}",
@@ -146,6 +152,26 @@ const entries = {
     status: 400,
     message: "A generation starts from either a prompt or messages; {given} was given.",
     next: "Give one of the two.",
+  },
+  model_embeds: {
+    status: 400,
+    message: "A model of the architecture {architecture} makes embeddings; it does not generate text.",
+    next: "Send the text to /v1/embeddings, or use another model.",
+  },
+  embedding_too_long: {
+    status: 400,
+    message: "The text has {tokens} tokens; embeddings of this model take at most {limit}.",
+    next: "Cut the text into parts, or load the model with a longer context if it was trained for one.",
+  },
+  embedding_dimensions: {
+    status: 400,
+    message: "{value} dimensions were asked for; it has to be a whole number from 1 to {limit}.",
+    next: "Ask for fewer, or leave it out to get all.",
+  },
+  embedding_pooling: {
+    status: 400,
+    message: "One vector a text cannot be had: {reason}",
+    next: 'Say how to make one of the tokens\' states: "mean", "last" or "cls".',
   },
   kv_exhausted: {
     status: 503,

@@ -1,7 +1,10 @@
 /** The library: what a program gets that imports `stowage`. */
+export type { EmbedOptions } from "./engine/embedding.ts";
 export type { LoadOptions } from "./engine/load.ts";
 export type { MemoryPlan } from "./engine/memory-plan.ts";
 export {
+  type Embeddings,
+  type EmbedInput,
   type ExpertReport,
   type FinishPart,
   type GenerateOptions,
@@ -16,4 +19,5 @@ export type { SamplingParams } from "./engine/sampling/params.ts";
 export type { FinishReason } from "./engine/sequence.ts";
 export { type ErrorCode, type ErrorDetails, errorCatalogue, StowageError } from "./errors.ts";
 export type { LayerCounts } from "./experts/metrics.ts";
+export type { Pooling } from "./model/pooling.ts";
 export type { ChatMessage } from "./tokenizer/chat-template.ts";

@@ -7,6 +7,11 @@ import { exitCodeOf, formatError } from "./failure.ts";
 const entries: readonly CommandEntry[] = [
   { name: "serve", summary: "offer models over HTTP", load: () => import("./serve.ts") },
   { name: "run", summary: "generate text with a model, in this terminal", load: () => import("./run.ts") },
+  {
+    name: "embed",
+    summary: "print vectors of texts, by their meaning",
+    load: () => import("./embed.ts"),
+  },
   { name: "bench", summary: "measure this machine and this version", load: () => import("./bench.ts") },
   {
     name: "prepare",

@@ -3,6 +3,7 @@ import { KvCache } from "../kv/cache.ts";
 import type { Runtime } from "../model/forward.ts";
 import type { SchedulingPolicy } from "../scheduler/plan.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { type EmbeddingRequest, EmbeddingSequence } from "./embedding.ts";
 import type { RoutingRecorder } from "./routing-recorder.ts";
 import { Sequence, type SequenceRequest } from "./sequence.ts";
 import { type StepRecord, StepRecords } from "./step-records.ts";
@@ -17,6 +18,9 @@ export interface EngineLimits {
   /** Most tokens of a step, prefill and decode together. */
   readonly stepTokens: number;
 }
+
+/** What runs in steps: a generation, or a text whose final states are wanted. */
+type Work = Sequence | EmbeddingSequence;
 
 /** Slices in which weights are converted while nothing else is to be done: a request waits for one at most. */
 const idleSliceMs = 10;
@@ -37,13 +41,13 @@ export class Engine {
   readonly #cache: KvCache;
   readonly #steps: StepRunner;
   readonly #recorder: RoutingRecorder | undefined;
-  readonly #waiting: Sequence[] = [];
-  readonly #running: Sequence[] = [];
+  readonly #waiting: Work[] = [];
+  readonly #running: Work[] = [];
   /** Sequences whose readers are slow: they hold nothing but their tokens. */
-  readonly #paused: Sequence[] = [];
+  readonly #paused: Work[] = [];
   /** Sequences with tokens that their owners were not told of yet. */
   readonly #undelivered: Sequence[] = [];
-  #stepping: readonly Sequence[] = [];
+  #stepping: readonly Work[] = [];
   #loop: Promise<void> | undefined;
   #nextId = 1;
   #lastStepMs = 0;
@@ -86,11 +90,13 @@ export class Engine {
 
   /**
    * Queues a request.
-   * @throws StowageError engine_closed, request_empty, request_too_long, request_max_tokens, token_invalid,
-   *   sampling_param
+   * @throws StowageError engine_closed, model_embeds, request_empty, request_too_long, request_max_tokens,
+   *   token_invalid, sampling_param
    */
   submit(request: SequenceRequest): Sequence {
     if (this.#closed) throw new StowageError("engine_closed", {});
+    const { family } = this.#runtime;
+    if (family.encoder) throw new StowageError("model_embeds", { architecture: family.name });
     const sequence = new Sequence({
       id: this.#nextId++,
       arrived: performance.now(),
@@ -101,6 +107,27 @@ export class Engine {
       onCancel: () => this.#stopIfUnwanted(),
       onResume: () => this.#resume(),
     });
+    return this.#queue(sequence);
+  }
+
+  /**
+   * Queues a text for its embedding.
+   * @throws StowageError engine_closed, request_empty, embedding_too_long, token_invalid
+   */
+  embed(request: EmbeddingRequest): EmbeddingSequence {
+    if (this.#closed) throw new StowageError("engine_closed", {});
+    const sequence = new EmbeddingSequence({
+      id: this.#nextId++,
+      arrived: performance.now(),
+      request,
+      vocabulary: this.#runtime.weights.layout.vocabulary,
+      contextTokens: Math.min(this.limits.contextTokens, this.#cache.total),
+      onCancel: () => this.#stopIfUnwanted(),
+    });
+    return this.#queue(sequence);
+  }
+
+  #queue<W extends Work>(sequence: W): W {
     this.#waiting.push(sequence);
     this.#loop ??= this.#work();
     return sequence;
@@ -203,7 +230,7 @@ export class Engine {
   #admit(): void {
     while (this.#waiting.length > 0 && this.#running.length < this.limits.maxSequences) {
       const sequence = this.#waiting[0]!;
-      const run = this.#cache.open(sequence.tokens, sequence.tokens.length);
+      const run = this.#cache.open(prefixOf(sequence), sequence.tokens.length);
       if (!run) return;
       this.#waiting.shift();
       this.#running.push(sequence);
@@ -214,14 +241,18 @@ export class Engine {
   async #step(): Promise<void> {
     const started = performance.now();
     const shares = this.#policy.plan(started, this.#running, { tokens: this.limits.stepTokens });
-    const batch: { sequence: Sequence; entry: StepEntry }[] = [];
+    const batch: { sequence: Work; entry: StepEntry }[] = [];
     for (const { id, tokens } of shares) {
       const sequence = this.#running.find((running) => running.id === id);
       if (!sequence?.run || !this.#makeRoom(sequence, tokens)) continue;
       const past = sequence.run.tokens.length;
       batch.push({
         sequence,
-        entry: { run: sequence.run, tokens: sequence.tokens.slice(past, past + tokens) },
+        entry: {
+          run: sequence.run,
+          tokens: sequence.tokens.slice(past, past + tokens),
+          ...(sequence instanceof EmbeddingSequence && { outputs: sequence.statesOf(tokens), states: true }),
+        },
       });
     }
     const live = batch.filter(({ sequence }) => sequence.run !== undefined);
@@ -235,9 +266,9 @@ export class Engine {
       times = await this.#steps.run(
         live.map(({ entry }) => entry),
         () => this.#deliver(),
-        (index, logits) => {
+        (index, outputs) => {
           const from = performance.now();
-          this.#commit(live[index]!.sequence, live[index]!.entry, logits);
+          this.#commit(live[index]!.sequence, live[index]!.entry, outputs);
           sampleMs += performance.now() - from;
         },
       );
@@ -262,12 +293,18 @@ export class Engine {
   }
 
   /** The step's keys and values count from here on; a sequence whose prompt is complete gets its next token. */
-  #commit(sequence: Sequence, entry: StepEntry, logits: Float32Array): void {
+  #commit(sequence: Work, entry: StepEntry, outputs: Float32Array): void {
     for (const token of entry.tokens) entry.run.tokens.push(token);
-    if (sequence.cancelled || sequence.pending > 0) return;
+    if (sequence.cancelled) return;
+    if (sequence instanceof EmbeddingSequence) {
+      const { width } = this.#runtime.weights.layout.hyperparameters;
+      if (sequence.gather(outputs, width)) this.#leave(sequence);
+      return;
+    }
+    if (sequence.pending > 0) return;
     let goesOn = false;
     try {
-      goesOn = sequence.advance(logits);
+      goesOn = sequence.advance(outputs);
     } catch (error) {
       sequence.fail(error);
     }
@@ -280,7 +317,7 @@ export class Engine {
   }
 
   /** Room for the next tokens, if need be at the cost of the sequence that started last. */
-  #makeRoom(sequence: Sequence, tokens: number): boolean {
+  #makeRoom(sequence: Work, tokens: number): boolean {
     for (;;) {
       const run = sequence.run;
       if (!run) return false;
@@ -288,7 +325,8 @@ export class Engine {
       const last = this.#running.at(-1)!;
       if (this.#running.length === 1) {
         this.#leave(sequence);
-        sequence.finish("length");
+        if (sequence instanceof Sequence) sequence.finish("length");
+        else sequence.fail(new StowageError("kv_exhausted", { cells: this.#cache.total }));
         return false;
       }
       this.#preempt(last);
@@ -296,24 +334,24 @@ export class Engine {
   }
 
   /** Back to the head of the queue; what was computed is kept as a prefix while memory lasts. */
-  #preempt(sequence: Sequence): void {
+  #preempt(sequence: Work): void {
     this.#leave(sequence);
     this.#waiting.unshift(sequence);
   }
 
-  #fail(sequence: Sequence, error: unknown): void {
+  #fail(sequence: Work, error: unknown): void {
     if (sequence.finished) return;
     this.#leave(sequence);
     sequence.fail(error);
   }
 
-  #leave(sequence: Sequence): void {
+  #leave(sequence: Work): void {
     const index = this.#running.indexOf(sequence);
     if (index >= 0) this.#running.splice(index, 1);
     this.#release(sequence);
   }
 
-  #release(sequence: Sequence): void {
+  #release(sequence: Work): void {
     if (sequence.run) this.#cache.close(sequence.run);
     sequence.run = undefined;
   }
@@ -326,6 +364,11 @@ export class Engine {
       this.#runtime.backend.abort();
     }
   }
+}
+
+/** The tokens whose keys and values may have been left by others. */
+function prefixOf(sequence: Work): readonly number[] {
+  return sequence instanceof EmbeddingSequence && !sequence.reusesPrefix ? [] : sequence.tokens;
 }
 
 function recordOf(

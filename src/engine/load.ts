@@ -10,6 +10,7 @@ import { kvShape } from "../model/attention-shape.ts";
 import { familyOf } from "../model/families.ts";
 import type { Runtime } from "../model/forward.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
+import { type Pooling, pooledBy } from "../model/pooling.ts";
 import { RoutingTap } from "../model/routing-tap.ts";
 import { ModelWeights } from "../model/weights.ts";
 import { FirstComeFirstServed } from "../scheduler/policies/fcfs.ts";
@@ -26,6 +27,8 @@ export interface LoadOptions extends SizeOptions, ExpertOptions {
   readonly threads?: number;
   /** Bytes that weights, KV cache and working memory may take together. Default: no limit. */
   readonly memory?: number;
+  /** How a text's embedding is made of its tokens'. Default: as the file says, else the mean, of decoders the last. */
+  readonly pooling?: Pooling;
   /** Called when it is known what the model takes and before any of that is taken; loading waits, and fails as it does. */
   readonly onPlan?: (plan: MemoryPlan) => Promise<void>;
   /** Write the routing of every token into this file; only for mixtures of experts. Steps take longer, see docs/lab.md. */
@@ -42,6 +45,8 @@ export interface LoadedModel {
   readonly runtime: Runtime;
   readonly hyperparameters: Hyperparameters;
   readonly plan: MemoryPlan;
+  /** How embeddings are made where a request does not say; `rank` is none that can be had. */
+  readonly pooling: Pooling | "rank";
   /** Where the experts are, when they have a budget that does not hold them all. */
   readonly experts: ExpertCache | undefined;
   dispose(): Promise<void>;
@@ -79,6 +84,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     const weights = own(new ModelWeights(file, layout, backend));
     const kv = own(new KvTensors(backend, kvShape(h, plan.kvCells, kvTypes)));
     tokenizer = own(await vocabulary);
+    if (tokenizer.warning) options.onHint?.(tokenizer.warning);
     options.signal?.throwIfAborted();
     if (slots) {
       const { openExperts } = await import("./expert-memory.ts");
@@ -109,7 +115,9 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
       for (const resource of owned.splice(0).reverse()) resource.dispose();
       await recorded;
     };
-    return { engine, tokenizer, runtime, hyperparameters: h, plan, experts, dispose };
+    const usual = family.encoder ? "mean" : "last";
+    const pooling = options.pooling ?? pooledBy(file.metadata, h.architecture) ?? usual;
+    return { engine, tokenizer, runtime, hyperparameters: h, plan, pooling, experts, dispose };
   } catch (error) {
     if (!tokenizer) {
       await vocabulary.then(

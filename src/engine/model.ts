@@ -1,7 +1,16 @@
 import { StowageError } from "../errors.ts";
 import type { LayerCounts } from "../experts/metrics.ts";
+import type { Pooling } from "../model/pooling.ts";
 import { ChatPrompt, checkMessages } from "../tokenizer/chat-prompt.ts";
 import type { ChatMessage } from "../tokenizer/chat-template.ts";
+import {
+  type Embedding,
+  type EmbeddingSequence,
+  type EmbedOptions,
+  poolingFor,
+  shapeVector,
+  textTokens,
+} from "./embedding.ts";
 import { type LoadedModel, type LoadOptions, loadEngine } from "./load.ts";
 import type { MemoryPlan } from "./memory-plan.ts";
 import type { TokenLogprob } from "./sampling/logprobs.ts";
@@ -48,6 +57,20 @@ export interface FinishPart {
 }
 
 export type GenerationPart = TokenPart | FinishPart;
+
+/** A text, or its tokens. */
+export type EmbedInput = string | ArrayLike<number>;
+
+/** What {@link Model.embed} gives. */
+export interface Embeddings {
+  /** One a text, in their order, each of length 1. */
+  readonly embeddings: readonly Float32Array[];
+  readonly usage: {
+    readonly promptTokens: number;
+    /** Of those, the ones whose keys and values were still there from an earlier text. */
+    readonly cachedTokens: number;
+  };
+}
 
 /** What a loaded model is. */
 export interface ModelInfo {
@@ -171,6 +194,40 @@ export class Model {
   }
 
   /**
+   * Makes a vector of each text: such that texts of like meaning have like vectors, if the model was trained for that.
+   * They share steps with each other and with generations.
+   * @throws StowageError native_disposed, text_too_long, request_empty, embedding_*, token_invalid, request_cancelled,
+   *   kv_exhausted, engine_closed
+   */
+  async embed(
+    texts: readonly EmbedInput[],
+    options: EmbedOptions & { readonly signal?: AbortSignal } = {},
+  ): Promise<Embeddings> {
+    const { pooling, dimensions, signal } = options;
+    const results = await this.#states(texts, poolingFor(pooling, this.#open().pooling), signal);
+    const sum = (count: (result: Embedding) => number) => results.reduce((all, one) => all + count(one), 0);
+    return {
+      embeddings: results.map(({ vectors }) => shapeVector(vectors[0]!, dimensions)),
+      usage: {
+        promptTokens: sum(({ promptTokens }) => promptTokens),
+        cachedTokens: sum(({ cachedTokens }) => cachedTokens),
+      },
+    };
+  }
+
+  /**
+   * The final states of all tokens of a text, one vector a token, as the model gives them: not pooled, not of length 1.
+   * @throws as {@link Model.embed}
+   */
+  async embedTokens(
+    text: EmbedInput,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<readonly Float32Array[]> {
+    const [result] = await this.#states([text], "none", options.signal);
+    return result!.vectors;
+  }
+
+  /**
    * The tokens of a text as a prompt: with the tokens that open it, where the model has some. What looks like a control
    * token becomes one.
    * @throws StowageError native_disposed, text_too_long
@@ -202,6 +259,26 @@ export class Model {
   dispose(): Promise<void> {
     this.#disposed ??= this.#loaded.dispose();
     return this.#disposed;
+  }
+
+  async #states(texts: readonly EmbedInput[], pooling: Pooling, signal?: AbortSignal): Promise<Embedding[]> {
+    const { engine, tokenizer } = this.#open();
+    const sequences: EmbeddingSequence[] = [];
+    const cancel = () => {
+      for (const sequence of sequences) sequence.cancel();
+    };
+    signal?.addEventListener("abort", cancel);
+    try {
+      for (const text of texts) {
+        const tokens = typeof text === "string" ? textTokens(tokenizer, text) : text;
+        sequences.push(engine.embed({ tokens, pooling }));
+      }
+      if (signal?.aborted) cancel();
+      return await Promise.all(sequences.map(({ result }) => result));
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+      cancel();
+    }
   }
 
   #open(): LoadedModel {

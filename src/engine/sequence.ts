@@ -229,7 +229,8 @@ function checkPrompt(prompt: ArrayLike<number>, vocabulary: number, contextToken
   return checkTokens(prompt, vocabulary);
 }
 
-function checkTokens(tokens: ArrayLike<number>, vocabulary: number): number[] {
+/** @throws StowageError token_invalid */
+export function checkTokens(tokens: ArrayLike<number>, vocabulary: number): number[] {
   return Array.from(tokens, (token) => {
     if (Number.isInteger(token) && token >= 0 && token < vocabulary) return token;
     throw new StowageError("token_invalid", { token, limit: vocabulary });

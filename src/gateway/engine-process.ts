@@ -34,6 +34,13 @@ export interface GenerateCall {
   readonly sampling: WireSampling;
 }
 
+export interface EmbedCall {
+  readonly input: ModelInput;
+  readonly dimensions?: number;
+}
+
+export type EmbeddingMessage = Extract<FromEngine, { type: "embedding" }>;
+
 export type Finish = Extract<SequenceNews, { type: "finished" }>;
 
 /** Hears how a generation goes; `finished` or `failed` comes last, and always. */
@@ -148,10 +155,10 @@ export class EngineProcess {
   /** @throws StowageError those of `loadEngine` and of `planned`; engine_start when the process ends */
   load(path: string, settings: Partial<ModelSettings>, listener: LoadListener): Promise<ReadyMessage> {
     const { contextTokens, maxSequences, kvTokens, stepTokens, threads } = settings;
-    const { cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare } = settings;
+    const { cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare, pooling } = settings;
     const given = {
       ...{ contextTokens, maxSequences, kvTokens, stepTokens, threads },
-      ...{ cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare },
+      ...{ cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare, pooling },
     };
     return new Promise((resolve, reject) => {
       this.#load = { listener, resolve, reject };
@@ -184,6 +191,23 @@ export class EngineProcess {
       return handle;
     } finally {
       signal?.removeEventListener("abort", handle.cancel);
+    }
+  }
+
+  /**
+   * @param signal aborting it cancels the embedding, which then fails with request_cancelled
+   * @throws StowageError request_*, embedding_*, token_invalid, text_*, engine_lost
+   */
+  async embed(call: EmbedCall, signal: AbortSignal): Promise<EmbeddingMessage> {
+    const id = this.#nextId++;
+    const cancel = () => this.#send({ type: "cancel", id });
+    const answered = this.#ask(id, { type: "embed", id, ...call });
+    signal.addEventListener("abort", cancel);
+    if (signal.aborted) cancel();
+    try {
+      return (await answered) as EmbeddingMessage;
+    } finally {
+      signal.removeEventListener("abort", cancel);
     }
   }
 
@@ -264,6 +288,7 @@ export class EngineProcess {
         this.#load?.reject(errorOf(message.fault));
         break;
       case "accepted":
+      case "embedding":
       case "tokens":
       case "text":
         this.#answered(message);

@@ -1,5 +1,12 @@
 import type { StowageError } from "../errors.ts";
-import type { EngineProcess, GenerateCall, GenerationHandle, GenerationListener } from "./engine-process.ts";
+import type {
+  EmbedCall,
+  EmbeddingMessage,
+  EngineProcess,
+  GenerateCall,
+  GenerationHandle,
+  GenerationListener,
+} from "./engine-process.ts";
 import type { Outcome, SequenceClock, Telemetry } from "./telemetry.ts";
 
 export type Phase = "loading" | "queued" | "prefill" | "decode" | "stalled";
@@ -81,6 +88,26 @@ export class LiveRequest {
       throw error;
     }
     if (this.#paused) choice.handle.pause();
+  }
+
+  /**
+   * The embedding of one text.
+   * @throws StowageError as `EngineProcess.embed`
+   */
+  async embed(call: EmbedCall): Promise<EmbeddingMessage> {
+    const clock = this.#telemetry.follow(this.model);
+    this.#phase = "prefill";
+    try {
+      const embedding = await this.#engine!.embed(call, this.#abort.signal);
+      const { promptTokens, cachedTokens } = embedding;
+      clock.started(promptTokens, cachedTokens);
+      this.promptTokens = (this.promptTokens ?? 0) + promptTokens;
+      if (this.#outcome !== "error") this.#outcome = "stop";
+      return embedding;
+    } catch (error) {
+      this.#outcome = this.#closed ? "cancelled" : "error";
+      throw error;
+    }
   }
 
   /**

@@ -23,7 +23,12 @@ export interface LlamaContextOptions {
   readonly kvTypes?: { readonly keys: TensorType; readonly values: TensorType };
   /** One KV cache for all sequences; else each has an equal part of its own. */
   readonly unifiedKv?: boolean;
+  /** Vectors instead of logits: one a token (`none`), or one a sequence. */
+  readonly embeddings?: (typeof llamaPoolings)[number];
 }
+
+/** llama.cpp's numbers. */
+const llamaPoolings = ["none", "mean", "cls", "last"] as const;
 
 const defaultBatchTokens = contextParamsLayout.batchTokens.default;
 
@@ -58,6 +63,7 @@ export class LlamaContext {
       ...(flashAttention !== undefined && { flashAttention }),
       ...(kvTypes && { typeK: tensorTypes[kvTypes.keys].id, typeV: tensorTypes[kvTypes.values].id }),
       ...(unifiedKv !== undefined && { unifiedKv }),
+      ...(embeddings !== undefined && { embeddings: true, pooling: llamaPoolings.indexOf(embeddings) }),
     });
     this.model = model;
     this.#pointer = functions.llama_init_from_model(model.pointer, { bytes });
@@ -125,6 +131,28 @@ export class LlamaContext {
       this.#logits.set(pointer, view);
     }
     return view;
+  }
+
+  /**
+   * A copy of the vector of one sequence of the batch, or with pooling `none` of its token `index`.
+   * @throws StowageError native_call_failed when there is none, native_disposed
+   */
+  embedding(of: { readonly sequence: number } | { readonly index: number }): Float32Array {
+    const { llama_get_embeddings_seq, llama_get_embeddings_ith, llama_model_n_embd } =
+      this.model.llama.functions;
+    const context = this.#alive();
+    const pointer: Pointer =
+      "sequence" in of
+        ? llama_get_embeddings_seq(context, of.sequence)
+        : llama_get_embeddings_ith(context, of.index);
+    if (!pointer) {
+      throw new StowageError("native_call_failed", {
+        call: "llama_get_embeddings",
+        reason: "there is none.",
+      });
+    }
+    const width: number = llama_model_n_embd(this.model.pointer);
+    return new Float32Array(koffi.view(pointer, 4 * width)).slice();
   }
 
   /** Forgets every sequence. */

@@ -11,6 +11,8 @@ import type { LayerWeights } from "./weights.ts";
 export interface Family {
   /** The value of `general.architecture`. */
   readonly name: string;
+  /** Every token sees all others, and no token follows: it makes embeddings only. Default: a decoder. */
+  readonly encoder?: boolean;
   read(metadata: Metadata): Hyperparameters;
   /** The tensors of layer number `layer`, by their name after `blk.N.`, with their shapes. */
   layerTensors(h: Hyperparameters, layer: number): readonly TensorSpec[];

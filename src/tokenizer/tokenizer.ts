@@ -37,7 +37,7 @@ export class Tokenizer {
   /** The chat template that the file carries, if any; see `ChatTemplate`. */
   readonly chatTemplate: string | undefined;
   /** What its owner should be told of the vocabulary; undefined when there is nothing. */
-  readonly warning: string | undefined;
+  readonly warning: StowageError | undefined;
   readonly #model: LlamaModel;
   readonly #vocabulary: LlamaVocabulary;
   #special: SpecialTokens | undefined;
@@ -58,7 +58,7 @@ export class Tokenizer {
     return new Tokenizer(model, recursive ? maxRun : undefined, vocabularyWarning(metadata));
   }
 
-  private constructor(model: LlamaModel, maxRun: number | undefined, warning: string | undefined) {
+  private constructor(model: LlamaModel, maxRun: number | undefined, warning: StowageError | undefined) {
     const { vocabulary } = model;
     this.bos = vocabulary.bos;
     this.eos = vocabulary.eos;

@@ -101,7 +101,7 @@ describe("byte pairs", () => {
 
   test("a file that does not say how it splits is used, with a warning; a way that is not known is refused", async () => {
     const tokenizer = await load(bytePairs, { "tokenizer.ggml.pre": undefined });
-    assert.match(tokenizer.warning ?? "", /tokenizer\.ggml\.pre/);
+    assert.ok(hasCode("vocabulary_splitter")(tokenizer.warning));
     comesBack(tokenizer, "Hello 123", "Hello 123");
     tokenizer.dispose();
     await assert.rejects(load(bytePairs, { "tokenizer.ggml.pre": gguf.string("mine") }), (error: Error) => {

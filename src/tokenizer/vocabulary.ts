@@ -173,9 +173,9 @@ export function splitsRecursively(metadata: Metadata): boolean {
 }
 
 /** What is said of a vocabulary that works, but perhaps not as it was meant; undefined when there is nothing. */
-export function vocabularyWarning(metadata: Metadata): string | undefined {
+export function vocabularyWarning(metadata: Metadata): StowageError | undefined {
   if (kinds[metadata.string(key("model"))] !== "bpe" || metadata.has(key("pre"))) return undefined;
-  return `${metadata.path} does not say how texts are split (${key("pre")}): the default is used, which may differ from what the model was trained with.`;
+  return new StowageError("vocabulary_splitter", { path: metadata.path });
 }
 
 /** Length of the longest run of only white space or of none: no splitter's word has both in both orders. */

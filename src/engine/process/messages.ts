@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { evictionNames, prefetchNames } from "../../experts/policies/policies.ts";
 import { kvTypeNames } from "../../kv/types.ts";
+import { poolings } from "../../model/pooling.ts";
 
 /** Raised when a message changes in a way that the other side has to know of. */
 export const protocolVersion = 1;
@@ -79,6 +80,7 @@ export const toEngine = z.discriminatedUnion("type", [
       expertPolicy: z.enum(evictionNames).exactOptional(),
       expertPrefetch: z.enum(prefetchNames).exactOptional(),
       prepare: z.enum(["auto", "never"]).exactOptional(),
+      pooling: z.enum(poolings).exactOptional(),
     }),
   }),
   /** The memory that was planned may be taken. */
@@ -91,6 +93,8 @@ export const toEngine = z.discriminatedUnion("type", [
     ignoreEnd: z.boolean().exactOptional(),
     sampling,
   }),
+  /** Answered by `embedding`, or `failed`. */
+  z.object({ type: z.literal("embed"), id: requestId, input, dimensions: z.number().exactOptional() }),
   z.object({ type: z.literal("cancel"), id: requestId }),
   z.object({ type: z.literal("pause"), id: requestId }),
   z.object({ type: z.literal("resume"), id: requestId }),
@@ -167,6 +171,14 @@ export const fromEngine = z.discriminatedUnion("type", [
   /** The request is in the queue. */
   z.object({ type: z.literal("accepted"), id: requestId, promptTokens: count }),
   z.object({ type: z.literal("events"), events: z.array(sequenceEvent) }),
+  z.object({
+    type: z.literal("embedding"),
+    id: requestId,
+    /** F32, little endian, in base64. */
+    vector: z.base64(),
+    promptTokens: count,
+    cachedTokens: count,
+  }),
   z.object({ type: z.literal("tokens"), id: requestId, tokens }),
   z.object({ type: z.literal("text"), id: requestId, text: z.string() }),
   z.object({ type: z.literal("stats"), ...stats.shape }),

@@ -1,5 +1,6 @@
 import { StowageError } from "../../errors.ts";
 import { ChatPrompt, checkMessages } from "../../tokenizer/chat-prompt.ts";
+import { type EmbeddingSequence, poolingFor, shapeVector, textTokens } from "../embedding.ts";
 import { type LoadedModel, loadEngine } from "../load.ts";
 import type { Sequence } from "../sequence.ts";
 import { faultOf } from "./faults.ts";
@@ -21,6 +22,7 @@ export class EngineService {
   readonly #send: (message: FromEngine) => void;
   readonly #outbox: Outbox;
   readonly #sequences = new Map<number, Sequence>();
+  readonly #embeddings = new Map<number, EmbeddingSequence>();
   /** Requests that were cancelled before their sequence was made. */
   readonly #early = new Map<number, "cancel" | "pause" | "resume">();
   readonly #abort = new AbortController();
@@ -47,6 +49,10 @@ export class EngineService {
       case "generate":
         this.#early.set(message.id, "resume");
         this.#answer(message.id, () => this.#generate(message));
+        return;
+      case "embed":
+        this.#early.set(message.id, "resume");
+        this.#answer(message.id, () => this.#embed(message));
         return;
       case "cancel":
       case "pause":
@@ -200,6 +206,24 @@ export class EngineService {
     }
   }
 
+  async #embed({ id, input, dimensions }: Message<"embed">): Promise<void> {
+    const { model } = this.#open();
+    const pooling = poolingFor(undefined, model.pooling);
+    const tokens =
+      "text" in input ? textTokens(model.tokenizer, input.text) : await this.#tokensOf(input, true);
+    if (this.#early.get(id) === "cancel") throw new StowageError("request_cancelled", {});
+    const sequence = model.engine.embed({ tokens, pooling });
+    this.#embeddings.set(id, sequence);
+    try {
+      const { vectors, promptTokens, cachedTokens } = await sequence.result;
+      const shaped = shapeVector(vectors[0]!, dimensions);
+      const vector = Buffer.from(shaped.buffer, shaped.byteOffset, shaped.byteLength).toString("base64");
+      this.#send({ type: "embedding", id, vector, promptTokens, cachedTokens });
+    } finally {
+      this.#embeddings.delete(id);
+    }
+  }
+
   #cancelledEarly(id: number, promptTokens: number): void {
     const counts = { promptTokens, cachedTokens: 0, generatedTokens: 0 };
     this.#outbox.add({ type: "finished", id, reason: "cancelled", text: "", ...counts });
@@ -207,8 +231,10 @@ export class EngineService {
 
   #steer(id: number, what: "cancel" | "pause" | "resume"): void {
     const sequence = this.#sequences.get(id);
+    const embedding = this.#embeddings.get(id);
     // One that has ended meanwhile is none of its business any more.
-    if (sequence) sequence[what]();
+    if (embedding && what === "cancel") embedding.cancel();
+    else if (sequence) sequence[what]();
     else if (this.#early.has(id) && this.#early.get(id) !== "cancel") this.#early.set(id, what);
   }
 

@@ -1,6 +1,7 @@
 import type { Endpoint } from "../endpoint.ts";
 import { chatCompletions } from "./chat-completions.ts";
 import { completions } from "./completions.ts";
+import { embeddings } from "./embeddings.ts";
 import { models, oneModel } from "./models.ts";
 import { healthCheck, metrics, status, stop, unload } from "./server.ts";
 import { detokenize, tokenize } from "./tokens.ts";
@@ -9,6 +10,7 @@ import { detokenize, tokenize } from "./tokens.ts";
 export const endpoints: readonly Endpoint[] = [
   chatCompletions,
   completions,
+  embeddings,
   models,
   oneModel,
   tokenize,

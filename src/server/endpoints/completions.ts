@@ -4,6 +4,7 @@ import { about } from "../about-field.ts";
 import { answer, headOf } from "../answer.ts";
 import { type Call, endpoint } from "../endpoint.ts";
 import { type ChunkFormat, choicesOf, type Input, reasonOf, type TokenOutput } from "../generation.ts";
+import { inputsIn } from "../inputs.ts";
 import {
   type CompletionLogprobs,
   type CompletionRequest,
@@ -66,16 +67,7 @@ function checkTogether({ echo, logprobs, prompt, n }: CompletionRequest): void {
 }
 
 function inputsOf(prompt: CompletionRequest["prompt"]): Input[] {
-  if (typeof prompt === "string") return [{ input: { text: prompt }, field: "prompt" }];
-  if (isTokens(prompt)) return [{ input: { tokens: prompt }, field: "prompt" }];
-  return (prompt as (string | number[])[]).map((one, index) => ({
-    input: typeof one === "string" ? { text: one } : { tokens: one },
-    field: `prompt[${index}]`,
-  }));
-}
-
-function isTokens(prompt: unknown[]): prompt is number[] {
-  return typeof prompt[0] === "number";
+  return inputsIn("prompt", prompt);
 }
 
 /** Prompts as text. */

@@ -1,0 +1,165 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { collect } from "../../test/collect.ts";
+import { EmbeddingPeer, vectorDistance } from "../../test/embedding-peer.ts";
+import { hasCode } from "../../test/has-code.ts";
+import { tinyDense } from "../../test/tiny-model.ts";
+import { writeSyntheticModel } from "../model/synth.ts";
+import { poolingFor, shapeVector } from "./embedding.ts";
+import { type LoadedModel, loadEngine } from "./load.ts";
+
+const poolings = ["mean", "last", "cls", "none"] as const;
+/** Types round differently; see `boundOf` in test/parity-cases.ts. */
+const bounds = { F32: 1e-3, F16: 3e-3, Q8_0: 2e-2, Q4_K: 5e-2 } as const;
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "stowage-"));
+});
+after(() => rm(folder, { recursive: true }));
+
+const tokensOf = (length: number, seed: number) =>
+  Array.from({ length }, (_, index) => 3 + ((index * 7919 + seed * 104_729) % 500));
+
+async function writeDecoder(type: keyof typeof bounds): Promise<string> {
+  const path = join(folder, `qwen3-${type}.gguf`);
+  await writeSyntheticModel(path, { ...tinyDense, architecture: "qwen3", type, seed: 7 });
+  return path;
+}
+
+async function load(path: string, options: Parameters<typeof loadEngine>[1] = {}): Promise<LoadedModel> {
+  const model = await loadEngine(path, { threads: 1, ...options });
+  await model.engine.settled;
+  return model;
+}
+
+describe("embeddings of a decoder", () => {
+  for (const type of Object.keys(bounds) as (keyof typeof bounds)[]) {
+    test(`${type}: as libllama's, for every pooling, in one step and in chunks`, async () => {
+      const path = await writeDecoder(type);
+      for (const stepTokens of [512, 16]) {
+        const model = await load(path, { stepTokens });
+        for (const pooling of poolings) {
+          const peer = await EmbeddingPeer.load(path, pooling, 256);
+          for (const tokens of [tokensOf(1, 1), tokensOf(7, 2), tokensOf(61, 3)]) {
+            model.engine.clearCache();
+            const { vectors, promptTokens } = await model.engine.embed({ tokens, pooling }).result;
+            const expected = peer.embed(tokens);
+            assert.equal(promptTokens, tokens.length);
+            assert.equal(vectors.length, expected.length);
+            for (const [index, vector] of vectors.entries()) {
+              const distance = vectorDistance(vector, expected[index]!);
+              assert.ok(distance < bounds[type], `${pooling}, ${tokens.length} tokens: ${distance}`);
+            }
+          }
+          peer.dispose();
+        }
+        await model.dispose();
+      }
+    });
+  }
+});
+
+describe("embeddings beside generations", () => {
+  let model: LoadedModel;
+  before(async () => {
+    model = await load(await writeDecoder("F32"), { stepTokens: 32, maxSequences: 6, kvTokens: 1536 });
+  });
+  after(() => model?.dispose());
+
+  test("in one batch, each is as if alone", async () => {
+    const prompt = tokensOf(9, 4);
+    const generate = () =>
+      collect(model.engine.submit({ prompt, maxTokens: 12, ignoreEnd: true, sampling: { temperature: 0 } }));
+    const texts = poolings.flatMap((pooling) =>
+      [21, 40].map((length) => ({ tokens: tokensOf(length, length), pooling })),
+    );
+    const alone = [];
+    for (const text of texts) {
+      model.engine.clearCache();
+      alone.push((await model.engine.embed(text).result).vectors);
+    }
+    model.engine.clearCache();
+    const words = (await generate()).tokens;
+    model.engine.clearCache();
+    const [said, ...together] = await Promise.all([
+      generate(),
+      ...texts.map((text) => model.engine.embed(text).result),
+    ]);
+    assert.deepEqual(said.tokens, words);
+    for (const [index, { vectors }] of together.entries()) {
+      assert.equal(vectors.length, alone[index]!.length);
+      for (const [token, vector] of vectors.entries()) {
+        assert.ok(vectorDistance(vector, alone[index]![token]!) < 1e-3);
+      }
+    }
+    assert.equal(model.engine.load.running, 0);
+  });
+
+  test("what begins alike is computed once where the last token counts, and anew where all do", async () => {
+    model.engine.clearCache();
+    const tokens = tokensOf(50, 5);
+    await model.engine.embed({ tokens: tokens.slice(0, 40), pooling: "last" }).result;
+    const last = await model.engine.embed({ tokens, pooling: "last" }).result;
+    assert.equal(last.cachedTokens, 40);
+    const mean = await model.engine.embed({ tokens, pooling: "mean" }).result;
+    assert.equal(mean.cachedTokens, 0);
+    model.engine.clearCache();
+    const anew = await model.engine.embed({ tokens, pooling: "last" }).result;
+    assert.ok(vectorDistance(last.vectors[0]!, anew.vectors[0]!) < 1e-3);
+  });
+
+  test("one that is cancelled lets go of everything", async () => {
+    const sequence = model.engine.embed({ tokens: tokensOf(250, 6), pooling: "mean" });
+    sequence.cancel();
+    await assert.rejects(sequence.result, hasCode("request_cancelled"));
+    const running = model.engine.embed({ tokens: tokensOf(250, 6), pooling: "mean" });
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    running.cancel();
+    await assert.rejects(running.result, hasCode("request_cancelled"));
+    assert.deepEqual([model.engine.load.running, model.engine.load.waiting], [0, 0]);
+  });
+
+  test("memory for some of them at a time is enough for all", async () => {
+    model.engine.clearCache();
+    const texts = Array.from({ length: 20 }, (_, index) => tokensOf(200 + index, index));
+    const results = await Promise.all(
+      texts.map((tokens) => model.engine.embed({ tokens, pooling: "mean" }).result),
+    );
+    assert.equal(results.length, texts.length);
+    const again = await model.engine.embed({ tokens: texts[19]!, pooling: "mean" }).result;
+    assert.ok(vectorDistance(results[19]!.vectors[0]!, again.vectors[0]!) < 1e-3);
+  });
+
+  test("texts that cannot be embedded", async () => {
+    const { engine } = model;
+    const { contextTokens } = engine.limits;
+    const pooling = "mean";
+    assert.throws(() => engine.embed({ tokens: [], pooling }), hasCode("request_empty"));
+    assert.throws(() => engine.embed({ tokens: [512], pooling }), hasCode("token_invalid"));
+    const long = tokensOf(contextTokens + 1, 1);
+    assert.throws(() => engine.embed({ tokens: long, pooling }), hasCode("embedding_too_long"));
+    const full = await engine.embed({ tokens: long.slice(1), pooling }).result;
+    assert.equal(full.promptTokens, contextTokens);
+  });
+});
+
+test("vectors get length 1, and as many elements as asked for", () => {
+  assert.deepEqual([...shapeVector(Float32Array.of(3, 4))], [Math.fround(0.6), Math.fround(0.8)]);
+  assert.deepEqual([...shapeVector(Float32Array.of(-2, 4, 4), 1)], [-1]);
+  assert.deepEqual([...shapeVector(Float32Array.of(0, 0))], [0, 0]);
+  for (const dimensions of [0, 3, 1.5, Number.NaN]) {
+    assert.throws(() => shapeVector(Float32Array.of(1, 2), dimensions), hasCode("embedding_dimensions"));
+  }
+});
+
+test("the pooling of a request, else of the model; ranking is none, and one vector a token is not one a text", () => {
+  assert.equal(poolingFor("cls", "mean"), "cls");
+  assert.equal(poolingFor(undefined, "mean"), "mean");
+  assert.equal(poolingFor("mean", "rank"), "mean");
+  assert.throws(() => poolingFor(undefined, "rank"), hasCode("embedding_pooling"));
+  assert.throws(() => poolingFor(undefined, "none"), hasCode("embedding_pooling"));
+});
