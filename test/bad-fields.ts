@@ -166,6 +166,31 @@ export const completionTable: FieldTable = {
   ],
 };
 
+/** Elements of the sample model's states. */
+const width = 256;
+
+export const embeddingsTable: FieldTable = {
+  path: "/v1/embeddings",
+  right: { model: "sample", input: "Once" },
+  fields: [
+    generation[0]!,
+    required(
+      "input",
+      (value) =>
+        isPrompt(value) ||
+        isList(someText, 2048, 1)(value) ||
+        isList(isList(isToken, 500, 1), 2048, 1)(value),
+      "\ud800",
+      [0],
+      ["a", "b"],
+      [[1], [2, 3]],
+    ),
+    optional("encoding_format", (value) => value === "float" || value === "base64", "float", "base64"),
+    optional("dimensions", isWhole(1, width), 1, width),
+    ...generation.filter(({ name }) => name === "keep_alive" || name === "user"),
+  ],
+};
+
 export const tokenizeTable: FieldTable = {
   path: "/tokenize",
   right: { model: "sample", prompt: "Hello" },

@@ -15,6 +15,7 @@ const completion = JSON.stringify({ model: "sample", prompt: "Once upon", max_to
 export const posts = [
   "/v1/chat/completions",
   "/v1/completions",
+  "/v1/embeddings",
   "/tokenize",
   "/detokenize",
   "/api/models/unload",
@@ -215,7 +216,8 @@ export function badModels(): BadRequest[] {
   ];
   const asked = names.flatMap((model) => {
     const chat = { messages: [{ role: "user", content: "Hello" }], max_tokens: 1 };
-    const bodies = [chat, { prompt: "a", max_tokens: 1 }, { prompt: "a" }, { tokens: [1] }, {}];
+    const prompt = { prompt: "a", max_tokens: 1 };
+    const bodies = [chat, prompt, { input: "a" }, { prompt: "a" }, { tokens: [1] }, {}];
     return bodies.map((body, index) => post(posts[index]!, JSON.stringify({ model, ...body })));
   });
   // In a path the empty name and half a surrogate cannot stand.

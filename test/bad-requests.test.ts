@@ -8,6 +8,7 @@ import {
   chatTable,
   completionTable,
   detokenizeTable,
+  embeddingsTable,
   type Field,
   type FieldTable,
   type Json,
@@ -34,7 +35,7 @@ import { steadyOffered, TestServer } from "./server.ts";
 
 const inFlight = 32;
 const wanted = 2000;
-const tables = [chatTable, completionTable, tokenizeTable, detokenizeTable, unloadTable];
+const tables = [chatTable, completionTable, embeddingsTable, tokenizeTable, detokenizeTable, unloadTable];
 
 /** A request's body with one field as this text, and the others right. */
 function bodyWith({ right }: FieldTable, field: string, text: string): string {
@@ -117,6 +118,7 @@ function badPrompts(): BadRequest[] {
   const chat = (content: string) =>
     JSON.stringify({ ...chatTable.right, messages: [{ role: "user", content }] });
   const prompt = (text: unknown) => JSON.stringify({ ...completionTable.right, prompt: text });
+  const input = (text: unknown, others = {}) => JSON.stringify({ model: "sample", input: text, ...others });
   const bad = (path: string, body: string, param: string, code: string) => ({
     ...postOf(path, body),
     status: 400,
@@ -132,6 +134,13 @@ function badPrompts(): BadRequest[] {
     bad("/v1/completions", prompt(["a", ""]), "prompt[1]", "request_empty"),
     bad("/v1/completions", prompt([8192]), "prompt", "token_invalid"),
     bad("/v1/completions", prompt([[1], [2 ** 40]]), "prompt[1]", "token_invalid"),
+    bad("/v1/embeddings", input(long), "input", "embedding_too_long"),
+    bad("/v1/embeddings", input(["a", long]), "input[1]", "embedding_too_long"),
+    bad("/v1/embeddings", input([[1], [8192]]), "input[1]", "token_invalid"),
+    bad("/v1/embeddings", input(""), "input", "request_invalid"),
+    bad("/v1/embeddings", input(["a", ""]), "input[1]", "request_invalid"),
+    bad("/v1/embeddings", input(Array(2049).fill("a")), "input", "request_invalid"),
+    bad("/v1/embeddings", input("a", { dimensions: 257 }), "dimensions", "embedding_dimensions"),
     bad("/detokenize", JSON.stringify({ model: "sample", tokens: [1, 8192] }), "tokens", "token_invalid"),
   ];
 }

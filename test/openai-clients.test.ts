@@ -462,6 +462,73 @@ describe("models and keys in the openai package", { skip: withoutSample }, () =>
   });
 });
 
+describe("embeddings by the openai package", { skip: withoutSample }, () => {
+  const texts = ["A cat sat on the mat.", "The dog barked.", "const answer = 42;"];
+  const lengthOf = (vector: readonly number[]) => Math.hypot(...vector);
+  const create = (fields: Partial<OpenAI.EmbeddingCreateParams> = {}) =>
+    clientOf().embeddings.create({ model: "sample", input: texts, ...fields });
+
+  it("are one of each text, in their order, and of length 1", async () => {
+    const { data, usage, object, model } = await create();
+    assert.deepEqual([object, model], ["list", "sample"]);
+    assert.deepEqual(
+      data.map(({ index }) => index),
+      [0, 1, 2],
+    );
+    for (const { embedding } of data) assert.ok(Math.abs(lengthOf(embedding) - 1) < 1e-6);
+    assert.ok(usage.prompt_tokens >= texts.length);
+    assert.equal(usage.total_tokens, usage.prompt_tokens);
+    assert.equal(new Set(data.map(({ embedding }) => String(embedding))).size, texts.length);
+  });
+
+  it("are the same as numbers and as bytes, of text and of its tokens", async () => {
+    // The package asks for bytes by itself.
+    const bytes = (await create()).data.map(({ embedding }) => embedding);
+    const numbers = (await create({ encoding_format: "float" })).data.map(({ embedding }) => embedding);
+    for (const [index, vector] of numbers.entries()) {
+      assert.deepEqual(
+        vector.map((value) => Math.fround(value)),
+        [...bytes[index]!],
+      );
+    }
+    const response = await server.post("/tokenize", { model: "sample", prompt: texts[0] });
+    const { tokens } = (await response.json()) as { tokens: number[] };
+    const ofTokens = await create({ input: tokens });
+    const dot = ofTokens.data[0]!.embedding.reduce((sum, value, index) => sum + value * bytes[0]![index]!, 0);
+    assert.ok(dot > 0.999, `${dot}`);
+  });
+
+  it("are shorter where that is asked for, and of length 1 again", async () => {
+    const whole = (await create({ input: texts[0]! })).data[0]!.embedding;
+    const short = (await create({ input: texts[0]!, dimensions: 16 })).data[0]!.embedding;
+    assert.equal(short.length, 16);
+    assert.ok(Math.abs(lengthOf(short) - 1) < 1e-6);
+    const scale = lengthOf(whole.slice(0, 16));
+    for (const [index, value] of short.entries()) assert.ok(Math.abs(value - whole[index]! / scale) < 1e-3);
+  });
+
+  it("of hundreds of texts, beside a chat, leave nothing behind", async () => {
+    const many = Array.from({ length: 300 }, (_, index) => `Text number ${index}`);
+    const [{ data }, said] = await Promise.all([
+      create({ input: many }),
+      clientOf().chat.completions.create(chat),
+    ]);
+    assert.equal(data.length, many.length);
+    assert.equal(said.usage!.completion_tokens, chat.max_tokens);
+    await nothingLives();
+  });
+
+  it("end when their client goes away", async () => {
+    const abort = new AbortController();
+    const many = Array.from({ length: 2000 }, (_, index) => `${index} `.repeat(60));
+    const asked = clientOf().embeddings.create({ model: "sample", input: many }, { signal: abort.signal });
+    await server.until(({ requests }) => requests.live.some(({ endpoint }) => endpoint === "embeddings"));
+    abort.abort();
+    assert.ok((await failureOf(asked)) instanceof APIUserAbortError);
+    await nothingLives();
+  });
+});
+
 describe("the AI SDK", { skip: withoutSample }, () => {
   const providerOf = () =>
     createOpenAICompatible({ name: "stowage", baseURL: `${server.url}/v1`, includeUsage: true });

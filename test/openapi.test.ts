@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { chatTable, completionTable, detokenizeTable, tokenizeTable } from "./bad-fields.ts";
+import { chatTable, completionTable, detokenizeTable, embeddingsTable, tokenizeTable } from "./bad-fields.ts";
 import { type OpenApi, OpenApiCheck, operationsOf, resolved } from "./openapi-check.ts";
 import { samplePath, withoutSample } from "./sample-model.ts";
 import { steadyOffered, TestServer } from "./server.ts";
@@ -81,7 +81,8 @@ describe("the OpenAPI document", { skip: withoutSample }, () => {
   });
 
   it("allows what the server takes of every field", async () => {
-    for (const { path, right, fields } of [chatTable, completionTable, tokenizeTable, detokenizeTable]) {
+    const tables = [chatTable, completionTable, embeddingsTable, tokenizeTable, detokenizeTable];
+    for (const { path, right, fields } of tables) {
       const { schema } = document.paths[path]!.post!.requestBody!.content["application/json"]!;
       const validate = check.compile(schema);
       for (const { name, good } of fields) {
@@ -153,6 +154,16 @@ describe("the OpenAPI document", { skip: withoutSample }, () => {
     }
   });
 
+  it("tells what texts are as vectors", async () => {
+    for (const fields of [{}, { encoding_format: "base64" }, { dimensions: 8 }, { input: [[1], [2, 3]] }]) {
+      const { body } = await post("POST /v1/embeddings", { model: "sample", input: ["a", "b"], ...fields });
+      assert.deepEqual(
+        body.data.map(({ index }: { index: number }) => index),
+        [0, 1],
+      );
+    }
+  });
+
   it("tells of tokens", async () => {
     const { body } = await post("POST /tokenize", {
       model: "sample",
@@ -186,6 +197,7 @@ describe("the OpenAPI document", { skip: withoutSample }, () => {
     for (const [operation, fields] of [
       [chats, chat],
       [completions, completion],
+      ["POST /v1/embeddings", { input: "a" }],
       ["POST /tokenize", { prompt: "a" }],
       ["POST /detokenize", { tokens: [1] }],
       ["POST /api/models/unload", {}],

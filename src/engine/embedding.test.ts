@@ -83,13 +83,16 @@ describe("embeddings beside generations", () => {
       alone.push((await model.engine.embed(text).result).vectors);
     }
     model.engine.clearCache();
-    const words = (await generate()).tokens;
+    const words = (await generate()).events.map(({ token }) => token);
     model.engine.clearCache();
     const [said, ...together] = await Promise.all([
       generate(),
       ...texts.map((text) => model.engine.embed(text).result),
     ]);
-    assert.deepEqual(said.tokens, words);
+    assert.deepEqual(
+      said.events.map(({ token }) => token),
+      words,
+    );
     for (const [index, { vectors }] of together.entries()) {
       assert.equal(vectors.length, alone[index]!.length);
       for (const [token, vector] of vectors.entries()) {

@@ -52,7 +52,7 @@ export class LlamaContext {
   constructor(model: LlamaModel, options: LlamaContextOptions) {
     const { functions, contextDefaults, native } = model.llama;
     const batchTokens = Math.min(options.batchTokens ?? defaultBatchTokens, options.contextTokens);
-    const { microBatchTokens, sequences, flashAttention, kvTypes, unifiedKv } = options;
+    const { microBatchTokens, sequences, flashAttention, kvTypes, unifiedKv, embeddings } = options;
     const bytes = withFields(contextDefaults, contextParamsLayout, {
       contextTokens: options.contextTokens,
       batchTokens,
