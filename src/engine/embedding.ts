@@ -67,6 +67,10 @@ export class EmbeddingSequence {
     this.result.catch(() => {});
   }
 
+  get promptTokens(): number {
+    return this.tokens.length;
+  }
+
   /** Tokens whose states are still to be computed. */
   get pending(): number {
     return this.tokens.length - (this.run?.tokens.length ?? 0);

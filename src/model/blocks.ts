@@ -89,7 +89,11 @@ export class Blocks {
     const { context } = this.scope;
     const { globals, shape, memory, tap } = this.parts;
     const { outputs, states = 0 } = shape;
-    const final = this.norm(tap && memory.outputs ? context.getRows(x, memory.outputs) : x, globals, "output_norm");
+    const final = this.norm(
+      tap && memory.outputs ? context.getRows(x, memory.outputs) : x,
+      globals,
+      "output_norm",
+    );
     if (states === outputs) return { states: final };
     if (states === 0) return { logits: this.#logits(final) };
     const [width] = final.shape;
