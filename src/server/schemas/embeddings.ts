@@ -26,7 +26,7 @@ export const embeddingsResponse = z.object({
     z.object({
       object: z.literal("embedding"),
       index: count,
-      embedding: z.union([z.array(z.number()), z.base64()]),
+      embedding: z.union([z.array(z.number()), z.string()]),
     }),
   ),
   model: z.string(),
