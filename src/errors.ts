@@ -538,6 +538,11 @@ const entries = {
     message: "{path} cannot be read past the page cache: {reason}.",
     next: "It is read through the cache, which takes memory twice; a local file system such as ext4 or xfs avoids that.",
   },
+  prompt_file: {
+    status: 400,
+    message: "The prompts of {path} cannot be used: {reason}.",
+    next: "Give JSON lines with a prompt each, or plain text with an empty line between prompts.",
+  },
   routing_trace_write: {
     status: 500,
     message: "The routing trace {path} was not written: {reason}.",

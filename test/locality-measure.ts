@@ -17,7 +17,7 @@ model.dispose();
 const uses = usesOf(trace);
 const even = (trace.tokens * trace.used) / trace.experts;
 const percent = (value: number) => Number((value * 100).toFixed(1));
-const srp = segmentRouting(trace, 16);
+const srp = segmentRouting([trace], 16);
 console.log(
   JSON.stringify({
     topics,
@@ -28,7 +28,7 @@ console.log(
     cacheHits: Object.fromEntries(
       [1, 2, 3, 4].map((ratio) => [
         `${ratio * trace.used} experts`,
-        percent(segmentCacheHits(trace, 16, ratio * trace.used).model),
+        percent(segmentCacheHits([trace], 16, ratio * trace.used).model),
       ]),
     ),
     expertUse: {

@@ -29,6 +29,11 @@ const entries: readonly CommandEntry[] = [
     summary: "tell whether a model fits into memory, and what of it would",
     load: () => import("./inspect.ts"),
   },
+  {
+    name: "lab",
+    summary: "compare policies, and tell what a model gains by them",
+    load: () => import("./lab.ts"),
+  },
   { name: "ps", summary: "list the models of a running server", load: () => import("./ps.ts") },
   { name: "show", summary: "tell what a model file holds", load: () => import("./show.ts") },
   { name: "stop", summary: "end a running server, or unload a model", load: () => import("./stop.ts") },

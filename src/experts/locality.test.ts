@@ -9,19 +9,24 @@ function traceOf(experts: number, rows: readonly (readonly number[])[]): Routing
   return { tokens: rows.length, layers: 1, experts, used: rows[0]!.length, chosen };
 }
 
-const traces: fc.Arbitrary<RoutingTrace> = fc
+/** Sequences of one model, one of them as long as a segment at least. */
+const several: fc.Arbitrary<RoutingTrace[]> = fc
   .record({
-    tokens: fc.integer({ min: 4, max: 24 }),
+    lengths: fc.array(fc.integer({ min: 1, max: 16 }), { maxLength: 2 }),
+    longest: fc.integer({ min: 4, max: 24 }),
     layers: fc.integer({ min: 1, max: 3 }),
     experts: fc.integer({ min: 3, max: 8 }),
     used: fc.integer({ min: 1, max: 3 }),
   })
-  .chain((shape) => {
+  .chain(({ lengths, longest, ...shape }) => {
     const ids = Array.from({ length: shape.experts }, (_, expert) => expert);
     const choice = fc.shuffledSubarray(ids, { minLength: shape.used, maxLength: shape.used });
-    const count = shape.tokens * shape.layers;
-    const choices = fc.array(choice, { minLength: count, maxLength: count });
-    return choices.map((rows) => ({ ...shape, chosen: Uint16Array.from(rows.flat()) }));
+    const sequence = (tokens: number) => {
+      const count = tokens * shape.layers;
+      const choices = fc.array(choice, { minLength: count, maxLength: count });
+      return choices.map((rows) => ({ ...shape, tokens, chosen: Uint16Array.from(rows.flat()) }));
+    };
+    return fc.tuple(...[...lengths, longest].map(sequence));
   });
 const segments = fc.integer({ min: 1, max: 4 });
 
@@ -36,21 +41,21 @@ describe("segmentRouting", () => {
       [1, 2],
     ]);
     const expected = { performance: 24 / 32, sizeRatio: 20 / 12 };
-    assert.deepEqual(segmentRouting(trace, 2), { layers: [expected], model: expected });
+    assert.deepEqual(segmentRouting([trace], 2), { layers: [expected], model: expected });
   });
 
   it("is 1, with as many experts as a token uses, when all tokens choose alike", () => {
     const rows = Array.from({ length: 40 }, () => [5, 2, 7]);
-    assert.deepEqual(segmentRouting(traceOf(8, rows), 16).model, { performance: 1, sizeRatio: 1 });
+    assert.deepEqual(segmentRouting([traceOf(8, rows)], 16).model, { performance: 1, sizeRatio: 1 });
   });
 
   it("is what the definition says, window by window and expert by expert", () => {
     fc.assert(
-      fc.property(traces, segments, (trace, segment) => {
-        const layers = Array.from({ length: trace.layers }, (_, layer) => layer);
-        const found = segmentRouting(trace, segment);
-        for (const layer of layers) near(found.layers[layer]!.performance, srp(trace, segment, [layer]));
-        near(found.model.performance, srp(trace, segment, layers));
+      fc.property(several, segments, (traces, segment) => {
+        const layers = Array.from({ length: traces[0]!.layers }, (_, layer) => layer);
+        const found = segmentRouting(traces, segment);
+        for (const layer of layers) near(found.layers[layer]!.performance, srp(traces, segment, [layer]));
+        near(found.model.performance, srp(traces, segment, layers));
       }),
     );
   });
@@ -61,29 +66,31 @@ describe("segmentCacheHits", () => {
     // Two experts a cache, two tokens of foresight. 0 and 1 are first uses with room. At 2, expert 0 comes in the next
     // token and 1 does not: 1 goes. 0 hits. At 1, 0 comes next and 2 does not: 2 goes. 0 hits.
     const trace = traceOf(3, [[0], [1], [2], [0], [1], [0]]);
-    assert.equal(segmentCacheHits(trace, 2, 2).model, 4 / 6);
+    assert.equal(segmentCacheHits([trace], 2, 2).model, 4 / 6);
     // Room for all: first uses are hits.
-    assert.equal(segmentCacheHits(trace, 2, 3).model, 1);
+    assert.equal(segmentCacheHits([trace], 2, 3).model, 1);
   });
 
   it("is what the definition says, counted anew at every eviction", () => {
     fc.assert(
-      fc.property(traces, segments, fc.integer({ min: 1, max: 8 }), (trace, segment, capacity) => {
-        const found = segmentCacheHits(trace, segment, capacity);
-        const uses = trace.tokens * trace.used;
-        const hits = found.layers.map((_, layer) => cacheHits(trace, layer, segment, capacity));
+      fc.property(several, segments, fc.integer({ min: 1, max: 8 }), (traces, segment, capacity) => {
+        const found = segmentCacheHits(traces, segment, capacity);
+        const uses = sumOf(traces.map(({ tokens, used }) => tokens * used));
+        const hits = found.layers.map((_, layer) =>
+          sumOf(traces.map((trace) => cacheHits(trace, layer, segment, capacity))),
+        );
         found.layers.forEach((rate, layer) => {
           near(rate, hits[layer]! / uses);
         });
-        near(found.model, hits.reduce((sum, count) => sum + count) / (uses * trace.layers));
+        near(found.model, sumOf(hits) / (uses * hits.length));
       }),
     );
   });
 
   it("never falls with a larger cache", () => {
     fc.assert(
-      fc.property(traces, segments, fc.integer({ min: 1, max: 7 }), (trace, segment, capacity) => {
-        const rate = (experts: number) => segmentCacheHits(trace, segment, experts).model;
+      fc.property(several, segments, fc.integer({ min: 1, max: 7 }), (traces, segment, capacity) => {
+        const rate = (experts: number) => segmentCacheHits(traces, segment, experts).model;
         assert.ok(rate(capacity) <= rate(capacity + 1));
       }),
     );
@@ -98,21 +105,27 @@ function rowOf({ layers, used, chosen }: RoutingTrace, token: number, layer: num
   return Array.from({ length: used }, (_, place) => chosen[(token * layers + layer) * used + place]!);
 }
 
+function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}
+
 /** SRP of some layers together. */
-function srp(trace: RoutingTrace, segment: number, layers: readonly number[]): number {
+function srp(traces: readonly RoutingTrace[], segment: number, layers: readonly number[]): number {
   const uses: number[] = [];
-  for (const layer of layers) {
-    for (let start = 0; start + segment <= trace.tokens; start++) {
-      const window = Array.from({ length: segment }, (_, index) => rowOf(trace, start + index, layer));
-      for (let expert = 0; expert < trace.experts; expert++) {
-        uses.push(window.filter((row) => row.includes(expert)).length);
+  for (const trace of traces) {
+    for (const layer of layers) {
+      for (let start = 0; start + segment <= trace.tokens; start++) {
+        const window = Array.from({ length: segment }, (_, index) => rowOf(trace, start + index, layer));
+        for (let expert = 0; expert < trace.experts; expert++) {
+          uses.push(window.filter((row) => row.includes(expert)).length);
+        }
       }
     }
   }
-  const all = uses.reduce((sum, use) => sum + use, 0);
+  const all = sumOf(uses);
   const scores = Array.from({ length: segment }, (_, index) => {
     const predicted = uses.filter((use) => use >= index + 1);
-    const right = predicted.reduce((sum, use) => sum + use, 0);
+    const right = sumOf(predicted);
     return (2 * right) / (predicted.length * segment + all);
   });
   return Math.max(...scores);

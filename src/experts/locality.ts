@@ -33,12 +33,18 @@ export interface LayersAndModel<T> {
  * Segment routing best performance, SRP(m). Over every window of m tokens, f is how often an expert is used in it. A threshold α
  * predicts the experts with f ≥ α for every token of the window: M = Σ f where f ≥ α of them are right, P = m for
  * each expert and window with f ≥ α are predicted, A = Σ f are used. SRP is the largest F1 = 2M / (P + A) of any α.
- * @param segment m, tokens, from 1 to those of the trace
+ * Windows lie within one sequence; their sums are pooled.
+ * @param traces at least one, all of one model
+ * @param segment m, tokens, from 1 to those of the longest trace
  */
-export function segmentRouting(trace: RoutingTrace, segment: number): LayersAndModel<SegmentRouting> {
+export function segmentRouting(
+  traces: readonly RoutingTrace[],
+  segment: number,
+): LayersAndModel<SegmentRouting> {
   const model = new Float64Array(segment + 1);
-  const layers = Array.from({ length: trace.layers }, (_, layer) => {
-    const windows = useCounts(trace, layer, segment);
+  const layers = Array.from({ length: traces[0]!.layers }, (_, layer) => {
+    const windows = new Float64Array(segment + 1);
+    for (const trace of traces) addUseCounts(windows, trace, layer, segment);
     for (let uses = 0; uses <= segment; uses++) model[uses]! += windows[uses]!;
     return bestThreshold(windows);
   });
@@ -50,18 +56,37 @@ export function segmentRouting(trace: RoutingTrace, segment: number): LayersAndM
  * is least used in the m tokens from the running one on; of equals, the least recently used. A first use is a hit
  * while fewer than C different experts have been seen. As in the authors' code (ljcleo/moe-lrc), a token finds the
  * cache as the token before left it, and takes its experts one after the other in the order of the trace.
+ * Every sequence begins with an empty cache.
+ * @param traces at least one, all of one model
  * @param segment m, tokens, at least 1
  * @param capacity C, experts of a layer, at least 1
  */
 export function segmentCacheHits(
-  trace: RoutingTrace,
+  traces: readonly RoutingTrace[],
   segment: number,
   capacity: number,
 ): LayersAndModel<number> {
-  const hits = Array.from({ length: trace.layers }, (_, layer) => hitsOf(trace, layer, segment, capacity));
-  const uses = trace.tokens * trace.used;
+  const { layers, used } = traces[0]!;
+  const hits = Array.from({ length: layers }, (_, layer) =>
+    traces.reduce((sum, trace) => sum + hitsOf(trace, layer, segment, capacity), 0),
+  );
+  const uses = traces.reduce((sum, { tokens }) => sum + tokens * used, 0);
   const all = hits.reduce((sum, count) => sum + count, 0);
-  return { layers: hits.map((count) => count / uses), model: all / (uses * trace.layers) };
+  return { layers: hits.map((count) => count / uses), model: all / (uses * layers) };
+}
+
+/**
+ * SRP(m) of a router that chooses at random: the number of an expert's uses in a segment is binomial.
+ * @param segment m, tokens
+ * @param share of the experts that a token uses
+ */
+export function chanceRouting(segment: number, share: number): number {
+  const windows = Float64Array.from({ length: segment + 1 }, (_, uses) => {
+    let ways = 1;
+    for (let place = 0; place < uses; place++) ways *= (segment - place) / (place + 1);
+    return ways * share ** uses * (1 - share) ** (segment - uses);
+  });
+  return bestThreshold(windows).performance;
 }
 
 /** The experts of one token in one layer. */
@@ -70,9 +95,8 @@ function expertsOf(trace: RoutingTrace, token: number, layer: number): Uint16Arr
   return trace.chosen.subarray(start, start + trace.used);
 }
 
-/** For each f, in how many windows an expert is used f times; all experts of a layer together. */
-function useCounts(trace: RoutingTrace, layer: number, segment: number): Float64Array {
-  const counts = new Float64Array(segment + 1);
+/** Adds to `counts[f]` in how many windows an expert is used f times; all experts of a layer together. */
+function addUseCounts(counts: Float64Array, trace: RoutingTrace, layer: number, segment: number): void {
   const uses = new Uint32Array(trace.experts);
   for (let token = 0; token < trace.tokens; token++) {
     for (const expert of expertsOf(trace, token, layer)) uses[expert]!++;
@@ -80,7 +104,6 @@ function useCounts(trace: RoutingTrace, layer: number, segment: number): Float64
     for (const use of uses) counts[use]!++;
     for (const expert of expertsOf(trace, token - segment + 1, layer)) uses[expert]!--;
   }
-  return counts;
 }
 
 function bestThreshold(windows: Float64Array): SegmentRouting {

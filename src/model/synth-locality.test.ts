@@ -7,7 +7,7 @@ import { after, before, describe, it } from "node:test";
 import { loadForTest } from "../../test/forward.ts";
 import { hasCode } from "../../test/has-code.ts";
 import { dispersionOf, routingOf } from "../../test/routing.ts";
-import { segmentRouting } from "../experts/locality.ts";
+import { chanceRouting, segmentRouting } from "../experts/locality.ts";
 import { openGguf } from "../gguf/read.ts";
 import { writeSyntheticModel } from "./synth.ts";
 import type { Locality } from "./synth-locality.ts";
@@ -61,7 +61,7 @@ describe("writeSyntheticModel with a locality", () => {
   for (const target of [0.4, 0.51, 0.6]) {
     it(`${target * 100} %: the routing has that SRP(16) within 3 points, in every layer within 6`, async () => {
       const { trace, lookAhead } = await measure(await write(target));
-      const { model, layers } = segmentRouting(trace, 16);
+      const { model, layers } = segmentRouting([trace], 16);
       assert.ok(Math.abs(model.performance - target) < 0.03, `SRP(16) is ${model.performance}`);
       for (const { performance } of layers) assert.ok(Math.abs(performance - target) < 0.06);
       for (const agreement of lookAhead) assert.ok(agreement > 0.8, `the look ahead finds ${agreement}`);
@@ -70,8 +70,8 @@ describe("writeSyntheticModel with a locality", () => {
 
   it("uniform: SRP(16) is that of independent choices, and all experts are used about equally", async () => {
     const { trace } = await measure(await write("uniform"));
-    const { performance } = segmentRouting(trace, 16).model;
-    const independent = independentSrp(16, trace.used / trace.experts);
+    const { performance } = segmentRouting([trace], 16).model;
+    const independent = chanceRouting(16, trace.used / trace.experts);
     assert.ok(Math.abs(performance - independent) < 0.01, `${performance}, not ${independent}`);
     // Relative to what chance alone gives, which is 1. Routers' rows differ in length by 4 % at this width, which makes their
     // experts' uses differ by 8 %: 3 for 2048 tokens.
@@ -114,18 +114,3 @@ describe("writeSyntheticModel with a locality", () => {
     );
   });
 });
-
-/** SRP(m) of an expert that every token uses with probability p: the number of uses is binomial. */
-function independentSrp(segment: number, p: number): number {
-  const chance = Array.from({ length: segment + 1 }, (_, uses) => {
-    let ways = 1;
-    for (let i = 0; i < uses; i++) ways *= (segment - i) / (i + 1);
-    return ways * p ** uses * (1 - p) ** (segment - uses);
-  });
-  const scores = chance.map((_, least) => {
-    const right = chance.reduce((sum, share, uses) => sum + (uses >= least ? share * uses : 0), 0);
-    const predicted = chance.reduce((sum, share, uses) => sum + (uses >= least ? share * segment : 0), 0);
-    return (2 * right) / (predicted + segment * p);
-  });
-  return Math.max(...scores);
-}

@@ -61,7 +61,7 @@ export async function calibrateShare(
   if (locality === "uniform") return 0;
   const tokens = topicalTokens(seed, streamTokens, process);
   const stream = await StreamRouting.compute(h, routers, embeddings, process.topics, tokens);
-  const srpAt = (share: number) => segmentRouting(stream.at(share), segment).model.performance;
+  const srpAt = (share: number) => segmentRouting([stream.at(share)], segment).model.performance;
   const [least, most] = [srpAt(0), srpAt(1)];
   if (!(locality >= least && locality <= most)) {
     // Rounded to what can be met.

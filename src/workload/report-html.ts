@@ -19,6 +19,7 @@ export function reportHtml(report: Report, plots: readonly Plot[], title = "Stow
 <title>${escapeHtml(title)}</title><style>${style}${plotStyle}</style></head>
 <body><h1>${escapeHtml(title)}</h1>
 <p>${escapeHtml(machineLine(report.machine))}</p>
+${(report.notes ?? []).map((note) => `<p>${escapeHtml(note)}</p>`).join("\n")}
 ${plots.map(plotHtml).join("\n")}
 ${section("Checks", checkHead, report.checks.map(checkRow))}
 ${section("Results", rowsOf(report.results)[0] ?? [], rowsOf(report.results).slice(1))}

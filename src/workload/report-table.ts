@@ -3,12 +3,13 @@ import type { Machine } from "./machine.ts";
 import type { Cell, Check, Report } from "./report.ts";
 
 /** The report as text for people: machine, settings, a table of results, a line for each check. */
-export function reportTable({ machine, settings, results, checks }: Report): string {
+export function reportTable({ machine, settings, results, checks, notes = [] }: Report): string {
   const pairs = Object.entries(settings).map(([name, value]) => `${name} ${formatCell(value)}`);
   const parts = [
     `Machine   ${machineLine(machine)}\nSettings  ${pairs.join(", ") || "none"}`,
     ...(results.length > 0 ? [table(rowsOf(results))] : []),
     ...(checks.length > 0 ? [table([checkHead, ...checks.map(checkRow)])] : []),
+    ...(notes.length > 0 ? [notes.join("\n")] : []),
   ];
   return `${parts.join("\n\n")}\n`;
 }

@@ -23,6 +23,8 @@ export interface Report {
   /** One row for each measurement; units are part of the names, such as `decode_tokens_per_s`. */
   readonly results: readonly Readonly<Record<string, Cell>>[];
   readonly checks: readonly Check[];
+  /** What the results mean, a sentence or two each. */
+  readonly notes?: readonly string[];
 }
 
 const comparisons = {
@@ -59,8 +61,9 @@ export function exitCodeOfReport(report: Report): 0 | 1 | 2 {
 }
 
 /** The report as one JSON object, for programs. */
-export function reportJson({ machine, settings, results, checks }: Report): string {
-  return `${JSON.stringify({ machine, settings, results, checks }, null, 2)}\n`;
+export function reportJson({ machine, settings, results, checks, notes }: Report): string {
+  const all = { machine, settings, results, checks, ...(notes && { notes }) };
+  return `${JSON.stringify(all, null, 2)}\n`;
 }
 
 /** At least two decimals, and never fewer than the number has. */

@@ -1,0 +1,62 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type LoadOptions, loadEngine } from "../engine/load.ts";
+import { readRoutingTrace } from "../experts/trace/reader.ts";
+import type { RoutingLog } from "../experts/trace/routing-log.ts";
+import { ChatPrompt } from "../tokenizer/chat-prompt.ts";
+import { Progress } from "./progress.ts";
+
+/** What a model is given to have its routing seen. */
+export interface RoutingRun {
+  readonly prompts: readonly string[];
+  /** Tokens that it answers each with, at most. */
+  readonly answerTokens: number;
+  readonly threads?: number;
+}
+
+/**
+ * Has a model answer prompts one by one, in its chat template where it has one, and records its routing. Prompts that
+ * leave no room for an answer in the model's context are left out. Draws are seeded: the same again for the same prompts.
+ * @throws StowageError what loading and recording throw
+ */
+export async function routingOfPrompts(path: string, run: RoutingRun): Promise<RoutingLog> {
+  const folder = await mkdtemp(join(tmpdir(), "stowage-lab-"));
+  try {
+    const recordRouting = join(folder, "routing");
+    const options: LoadOptions = {
+      recordRouting,
+      maxSequences: 1,
+      ...(run.threads === undefined ? {} : { threads: run.threads }),
+    };
+    const model = await loadEngine(path, options);
+    try {
+      await answerAll(model, run);
+    } finally {
+      await model.dispose();
+    }
+    const log = await readRoutingTrace(recordRouting);
+    return { ...log, model: path };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function answerAll(
+  { engine, tokenizer }: Awaited<ReturnType<typeof loadEngine>>,
+  { prompts, answerTokens }: RoutingRun,
+): Promise<void> {
+  const chat = await ChatPrompt.of(tokenizer);
+  const progress = new Progress({ label: "Recording", total: prompts.length, unit: "requests" });
+  for (const [index, text] of prompts.entries()) {
+    const prompt = chat
+      ? await chat.encode([{ role: "user", content: text }])
+      : tokenizer.encode(text, { addSpecial: true, parseSpecial: false });
+    if (prompt.length + answerTokens <= engine.limits.contextTokens) {
+      const sampling = { seed: index + 1, temperature: 0.8 };
+      for await (const _ of engine.submit({ prompt, maxTokens: answerTokens, sampling }));
+    }
+    progress.update(index + 1);
+  }
+  progress.finish();
+}

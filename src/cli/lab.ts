@@ -1,0 +1,16 @@
+/** `stowage lab …`: one subcommand, and one file `lab-*.ts`, for each question to a model's behaviour. */
+import type { Command } from "commander";
+import { addCommands, type CommandEntry } from "./commands.ts";
+
+const entries: readonly CommandEntry[] = [
+  {
+    name: "locality",
+    summary: "whether neighbouring tokens share experts, and so whether offloading suits a model",
+    load: () => import("./lab-locality.ts"),
+  },
+];
+
+/** Adds the questions. Each file registers its flags and hands its measurement to `reportAction`. */
+export async function register(command: Command, argv: readonly string[]): Promise<void> {
+  await addCommands(command, entries, argv);
+}
