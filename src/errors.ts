@@ -135,6 +135,46 @@ const entries = {
       "Experts may take {budget} MiB; the {experts} experts of one token need {needed} MiB, all experts {all} MiB.",
     next: "Give --expert-memory at least {needed}MiB; the more it is, the fewer experts are read again.",
   },
+  lora_kind: {
+    status: 400,
+    message: '{path} is no LoRA adapter: its {key} is "{found}", not "{expected}".',
+    next: "Give a file that llama.cpp's convert_lora_to_gguf.py wrote, or llama.cpp's own adapters.",
+  },
+  lora_base: {
+    status: 400,
+    message: "The adapter {path} {what}, which the {expected} model that it is given to has not.",
+    next: "Load it with the base model that it was trained on.",
+  },
+  lora_tensor: {
+    status: 400,
+    message: "The adapter {path} cannot be used because of {name}: {reason}.",
+    next: "Convert the adapter anew without that tensor, or merge it into the model.",
+  },
+  lora_shape: {
+    status: 400,
+    message: "In the adapter {path}, the pair of {name} has shapes {a} and {b}, which do not fit {base}.",
+    next: "Load it with the base model that it was trained on.",
+  },
+  lora_name: {
+    status: 400,
+    message: "An adapter cannot be called {name}: {reason}.",
+    next: "Give it another name.",
+  },
+  lora_scale: {
+    status: 400,
+    message: "The scale of the adapter {name} is {scale}; it has to be a number.",
+    next: "Correct it, or leave it out to get the adapter's own.",
+  },
+  lora_unknown: {
+    status: 400,
+    message: "There is no adapter {name} loaded with this model; loaded are: {loaded}.",
+    next: "Take one of those, or load the model with that adapter.",
+  },
+  lora_twice: {
+    status: 400,
+    message: "{count} adapters were asked for; at most {limit} can be, each once.",
+    next: "Name fewer.",
+  },
   memory_budget: {
     status: 507,
     message:

@@ -11,6 +11,7 @@ const memory = {
   ...{
     mappedWeights: 1,
     convertedWeights: 1,
+    adapters: 0,
     experts: 0,
     kv: 1,
     compute: 1,

@@ -1,5 +1,6 @@
 import type { KvRun } from "../src/kv/cache.ts";
 import { defaultKvTypes, type KvTypes } from "../src/kv/types.ts";
+import type { AdapterOption } from "../src/model/lora/adapters.ts";
 import { OwnModel } from "./parity-own.ts";
 import { PeerModel } from "./parity-peer.ts";
 import { routingMargins } from "./routing-margins.ts";
@@ -63,6 +64,8 @@ export interface ParityOptions {
   readonly converted?: boolean;
   /** Of keys and values, on both sides. Default F16. */
   readonly kvTypes?: KvTypes;
+  /** What every sequence is computed with, on both sides. */
+  readonly lora?: readonly Required<AdapterOption>[];
 }
 
 /**
@@ -72,10 +75,16 @@ export interface ParityOptions {
 export async function measureParity(
   path: string,
   tokensFor: (own: OwnModel, peer: PeerModel) => Promise<TokenSource>,
-  { converted = true, kvTypes = defaultKvTypes }: ParityOptions = {},
+  { converted = true, kvTypes = defaultKvTypes, lora = [] }: ParityOptions = {},
 ): Promise<Parity> {
-  const own = await OwnModel.load(path, { sequences: joining.flat().length, cellsEach, converted, kvTypes });
-  const peer = await PeerModel.load(path, cellsEach, kvTypes);
+  const own = await OwnModel.load(path, {
+    sequences: joining.flat().length,
+    cellsEach,
+    converted,
+    kvTypes,
+    lora,
+  });
+  const peer = await PeerModel.load(path, cellsEach, { kvTypes, lora });
   try {
     const source = await tokensFor(own, peer);
     const alone = await compareAlone(own, peer, source);

@@ -9,6 +9,13 @@ import { kvShape } from "../src/model/attention-shape.ts";
 import { familyOf } from "../src/model/families.ts";
 import type { Runtime } from "../src/model/forward.ts";
 import { planWeights } from "../src/model/layout.ts";
+import {
+  type AdapterChoice,
+  type AdapterOption,
+  Adapters,
+  chooseAdapters,
+  readAdapters,
+} from "../src/model/lora/adapters.ts";
 import { keyStep } from "../src/model/step.ts";
 import { ModelWeights } from "../src/model/weights.ts";
 import type { Scorer } from "./parity-peer.ts";
@@ -17,6 +24,8 @@ import type { Scorer } from "./parity-peer.ts";
 export interface OwnEntry {
   readonly run: KvRun;
   readonly tokens: readonly number[];
+  /** In place of the adapters that all sequences have. */
+  readonly lora?: readonly AdapterChoice[];
 }
 
 const maxTokens = 512;
@@ -30,6 +39,7 @@ export class OwnModel implements Scorer {
   readonly #steps: StepRunner;
   readonly #cache: KvCache;
   readonly #cellsEach: number;
+  readonly #lora: readonly AdapterChoice[];
   #alone: KvRun | undefined;
 
   /**
@@ -38,7 +48,13 @@ export class OwnModel implements Scorer {
    */
   static async load(
     path: string,
-    options: { sequences: number; cellsEach: number; converted: boolean; kvTypes?: KvTypes },
+    options: {
+      sequences: number;
+      cellsEach: number;
+      converted: boolean;
+      kvTypes?: KvTypes;
+      lora?: readonly AdapterOption[];
+    },
   ): Promise<OwnModel> {
     const backend = new Backend(loadNative(), { threads: 1 });
     const file = await openGguf(path);
@@ -49,15 +65,23 @@ export class OwnModel implements Scorer {
     const cellsEach = Math.ceil(options.cellsEach / keyStep) * keyStep;
     const cells = cellsEach * (options.sequences + 1);
     const kv = new KvTensors(backend, kvShape(layout.hyperparameters, cells, options.kvTypes));
-    const runtime = { backend, family, weights, kv, contextTokens: cellsEach };
-    return new OwnModel(runtime, options.sequences, cellsEach);
+    const { lora = [] } = options;
+    const adapters = new Adapters(backend, await readAdapters(lora, { file, layout }));
+    const runtime = { backend, family, weights, kv, contextTokens: cellsEach, adapters };
+    return new OwnModel(runtime, options.sequences, cellsEach, lora);
   }
 
-  private constructor(runtime: Runtime, maxSequences: number, cellsEach: number) {
+  private constructor(
+    runtime: Runtime,
+    maxSequences: number,
+    cellsEach: number,
+    lora: readonly AdapterChoice[],
+  ) {
     this.runtime = runtime;
     this.#steps = new StepRunner(runtime, { maxTokens, maxSequences });
     this.#cache = new KvCache(runtime.kv);
     this.#cellsEach = cellsEach;
+    this.#lora = lora;
   }
 
   open(): KvRun {
@@ -73,8 +97,11 @@ export class OwnModel implements Scorer {
   /** Runs one step. @returns the logits after each entry's last token */
   async step(entries: readonly OwnEntry[]): Promise<Float32Array[]> {
     const rows: Float32Array[] = [];
+    const { adapters } = this.runtime;
     await this.#steps.run(
-      entries,
+      entries.map(({ run, tokens, lora = this.#lora }) => {
+        return { run, tokens, adapters: chooseAdapters(adapters, lora) };
+      }),
       () => {},
       (_, logits) => rows.push(logits.slice()),
     );
@@ -99,7 +126,7 @@ export class OwnModel implements Scorer {
   }
 
   dispose(): void {
-    const { backend, weights, kv } = this.runtime;
-    for (const resource of [this.#steps, kv, weights, backend]) resource.dispose();
+    const { backend, weights, kv, adapters } = this.runtime;
+    for (const resource of [this.#steps, adapters!, kv, weights, backend]) resource.dispose();
   }
 }

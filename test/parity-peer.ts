@@ -11,6 +11,11 @@ export interface Scorer {
   dispose(): void;
 }
 
+export interface PeerOptions {
+  readonly kvTypes?: KvTypes;
+  readonly lora?: readonly { readonly path: string; readonly scale: number }[];
+}
+
 /**
  * libllama on the CPU with one sequence alone: weights repacked (its default), flash attention on, one thread.
  */
@@ -19,15 +24,17 @@ export class PeerModel implements Scorer {
   readonly #context: LlamaContext;
   #position = 0;
 
-  static async load(path: string, contextTokens: number, kvTypes = defaultKvTypes): Promise<PeerModel> {
+  static async load(path: string, contextTokens: number, options: PeerOptions = {}): Promise<PeerModel> {
     // libllama turns quantised keys and values by a Hadamard matrix first; not doing so is what can be compared.
     process.env.LLAMA_ATTN_ROT_DISABLE = "1";
-    return new PeerModel(await LlamaModel.load(path), contextTokens, kvTypes);
+    return new PeerModel(await LlamaModel.load(path), contextTokens, options);
   }
 
-  private constructor(model: LlamaModel, contextTokens: number, kvTypes: KvTypes) {
+  private constructor(model: LlamaModel, contextTokens: number, options: PeerOptions) {
+    const { kvTypes = defaultKvTypes, lora = [] } = options;
     this.model = model;
     this.#context = new LlamaContext(model, { contextTokens, threads: 1, flashAttention: true, kvTypes });
+    if (lora.length > 0) this.#context.useAdapters(lora);
   }
 
   begin(): void {

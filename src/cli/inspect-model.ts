@@ -58,6 +58,7 @@ export interface Inspection {
 export const kindNames: Readonly<Record<keyof Omit<MemoryPlan, "total" | "kvCells">, string>> = {
   mappedWeights: "weights, used in the mapped file",
   convertedWeights: "weights, converted for the kernels",
+  adapters: "adapters",
   experts: "experts, in slots",
   kv: "KV cache",
   compute: "activations of a step",

@@ -1,6 +1,7 @@
 import { StowageError } from "../errors.ts";
 import { KvCache } from "../kv/cache.ts";
 import type { Runtime } from "../model/forward.ts";
+import { type AdapterSet, chooseAdapters } from "../model/lora/adapters.ts";
 import type { SchedulingPolicy } from "../scheduler/plan.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type EmbeddingRequest, EmbeddingSequence } from "./embedding.ts";
@@ -91,7 +92,7 @@ export class Engine {
   /**
    * Queues a request.
    * @throws StowageError engine_closed, model_embeds, request_empty, request_too_long, request_max_tokens,
-   *   token_invalid, sampling_param
+   *   token_invalid, sampling_param, lora_unknown, lora_scale, lora_twice
    */
   submit(request: SequenceRequest): Sequence {
     if (this.#closed) throw new StowageError("engine_closed", {});
@@ -101,6 +102,7 @@ export class Engine {
       id: this.#nextId++,
       arrived: performance.now(),
       request,
+      adapters: this.#adaptersOf(request),
       tokenizer: this.#tokenizer,
       vocabulary: this.#runtime.weights.layout.vocabulary,
       contextTokens: Math.min(this.limits.contextTokens, this.#cache.total),
@@ -131,6 +133,11 @@ export class Engine {
     this.#waiting.push(sequence);
     this.#loop ??= this.#work();
     return sequence;
+  }
+
+  #adaptersOf({ lora = [] }: SequenceRequest): AdapterSet | undefined {
+    if (lora.length === 0) return undefined;
+    return chooseAdapters(this.#runtime.adapters, lora);
   }
 
   /** Time in which graphs were computed, ms. */
@@ -230,7 +237,7 @@ export class Engine {
   #admit(): void {
     while (this.#waiting.length > 0 && this.#running.length < this.limits.maxSequences) {
       const sequence = this.#waiting[0]!;
-      const run = this.#cache.open(prefixOf(sequence), sequence.tokens.length);
+      const run = this.#cache.open(prefixOf(sequence), sequence.tokens.length, adaptersOf(sequence)?.key);
       if (!run) return;
       this.#waiting.shift();
       this.#running.push(sequence);
@@ -251,6 +258,7 @@ export class Engine {
         entry: {
           run: sequence.run,
           tokens: sequence.tokens.slice(past, past + tokens),
+          adapters: adaptersOf(sequence),
           ...(sequence instanceof EmbeddingSequence && { outputs: sequence.statesOf(tokens), states: true }),
         },
       });
@@ -386,4 +394,9 @@ function recordOf(
     contextTokens += entry.run.tokens.length;
   }
   return { at, prefillTokens, decodeSequences, contextTokens, sampleMs, ...times };
+}
+
+/** Embeddings are made by the model as it is. */
+function adaptersOf(sequence: Work): AdapterSet | undefined {
+  return sequence instanceof EmbeddingSequence ? undefined : sequence.adapters;
 }

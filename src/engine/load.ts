@@ -10,6 +10,7 @@ import { kvShape } from "../model/attention-shape.ts";
 import { familyOf } from "../model/families.ts";
 import type { Runtime } from "../model/forward.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
+import { Adapters } from "../model/lora/adapters.ts";
 import { type Pooling, pooledBy } from "../model/pooling.ts";
 import { RoutingTap } from "../model/routing-tap.ts";
 import { ModelWeights } from "../model/weights.ts";
@@ -18,11 +19,11 @@ import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { Engine } from "./engine.ts";
 import type { ExpertOptions } from "./expert-memory.ts";
 import { checkBudget, type MemoryPlan } from "./memory-plan.ts";
-import { planModel, type SizeOptions, whole } from "./plan.ts";
+import { type AdapterOptions, planModel, type SizeOptions, whole } from "./plan.ts";
 import { RoutingRecorder } from "./routing-recorder.ts";
 
 /** How a model is loaded. Everything has a default that suits a laptop. */
-export interface LoadOptions extends SizeOptions, ExpertOptions {
+export interface LoadOptions extends SizeOptions, AdapterOptions, ExpertOptions {
   /** Compute threads. Default: the processors that this process may use. */
   readonly threads?: number;
   /** Bytes that weights, KV cache and working memory may take together. Default: no limit. */
@@ -83,6 +84,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
 
     const weights = own(new ModelWeights(file, layout, backend));
     const kv = own(new KvTensors(backend, kvShape(h, plan.kvCells, kvTypes)));
+    const adapters = planned.adapters.length > 0 ? own(new Adapters(backend, planned.adapters)) : undefined;
     tokenizer = own(await vocabulary);
     if (tokenizer.warning) options.onHint?.(tokenizer.warning);
     options.signal?.throwIfAborted();
@@ -97,12 +99,10 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
       recorder = await RoutingRecorder.create(options.recordRouting, path, h, tap);
     }
     const runtime = {
-      backend,
-      family,
-      weights,
-      kv,
+      ...{ backend, family, weights, kv },
       contextTokens: limits.contextTokens,
       ...(experts && { experts }),
+      ...(adapters && { adapters }),
       ...(recorder && { tap: recorder.tap }),
     };
     const engine = new Engine(runtime, tokenizer, new FirstComeFirstServed(), limits, recorder);

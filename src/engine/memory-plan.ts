@@ -7,6 +7,7 @@ import { expertRegionBytes } from "../model/expert-regions.ts";
 import { mostRowsTogether } from "../model/experts-apart.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 import type { WeightLayout } from "../model/layout.ts";
+import type { AdapterFile } from "../model/lora/adapter-file.ts";
 import type { EngineLimits } from "./engine.ts";
 
 const floatBytes = 4;
@@ -19,6 +20,8 @@ export interface MemoryPlan {
   readonly mappedWeights: number;
   /** Weights copied into the layout of the fast kernels; until then they are used in the mapped file too. */
   readonly convertedWeights: number;
+  /** Adapters, used in place in their mapped files. */
+  readonly adapters: number;
   /** Slots for experts, where they do not all stay in memory; 0 otherwise. */
   readonly experts: number;
   readonly kv: number;
@@ -37,22 +40,29 @@ export interface ExpertSlotPlan {
   readonly slots: number;
 }
 
+/** What a model has beyond its weights. */
+export interface PlannedExtras {
+  readonly experts?: ExpertSlotPlan | undefined;
+  readonly kvTypes?: KvTypes;
+  readonly adapters?: readonly AdapterFile[];
+}
+
 /** Plans the memory of a model before any of it is taken. */
 export function planMemory(
   layout: WeightLayout,
   limits: EngineLimits,
   kvCells: number,
-  experts: ExpertSlotPlan = { bytes: 0, slots: 0 },
-  kvTypes: KvTypes = defaultKvTypes,
+  { experts = { bytes: 0, slots: 0 }, kvTypes = defaultKvTypes, adapters = [] }: PlannedExtras = {},
 ): MemoryPlan {
   const h = layout.hyperparameters;
   const cells = Math.ceil(kvCells / cellStep) * cellStep;
   const kinds = {
     mappedWeights: layout.mappedBytes,
     convertedWeights: layout.repackedBytes + layout.joinedBytes,
+    adapters: adapters.reduce((sum, { bytes }) => sum + bytes, 0),
     experts: experts.bytes,
     kv: kvBytes(kvShape(h, cells, kvTypes)),
-    compute: computeBytes(h, layout.vocabulary, limits, kvTypes),
+    compute: computeBytes(h, layout.vocabulary, limits, kvTypes) + deltaBytes(layout, limits, adapters),
     work: Math.ceil(limits.stepTokens * widest(h) * activationBytes) + rowTableBytes(h, experts.slots),
   };
   const total = Object.values(kinds).reduce((sum, bytes) => sum + bytes, 0);
@@ -76,7 +86,7 @@ export function checkBudget(plan: MemoryPlan, budget: number): void {
     needed: mebibytes(plan.total),
     budget: mebibytes(budget),
     over: mebibytesUp(plan.total - budget),
-    weights: mebibytes(plan.mappedWeights + plan.convertedWeights + plan.experts),
+    weights: mebibytes(plan.mappedWeights + plan.convertedWeights + plan.adapters + plan.experts),
     kv: mebibytes(plan.kv),
     compute: mebibytes(plan.compute + plan.work),
     fits,
@@ -131,6 +141,18 @@ function computeBytes(
     logits +
     apart
   );
+}
+
+/** What adapters add to a product at a time, before it is added: as wide as the widest product, for every token. */
+function deltaBytes(
+  { hyperparameters: h, vocabulary }: WeightLayout,
+  { stepTokens, maxSequences }: EngineLimits,
+  adapters: readonly AdapterFile[],
+): number {
+  const ranks = adapters.flatMap(({ pairs }) => pairs.map(({ rank }) => rank));
+  if (ranks.length === 0) return 0;
+  const rows = Math.max(h.width, h.heads * h.headWidth, h.feedForwardWidth);
+  return 2 * floatBytes * (stepTokens * (rows + Math.max(...ranks)) + maxSequences * vocabulary);
 }
 
 /** Rounded up: a budget that is raised by so much suffices. */

@@ -5,6 +5,7 @@ import { type KvTypeName, type KvTypes, kvTypesOf } from "../kv/types.ts";
 import type { Family } from "../model/family.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 import { planWeights } from "../model/layout.ts";
+import { type AdapterOption, type NamedAdapterFile, readAdapters } from "../model/lora/adapters.ts";
 import type { EngineLimits } from "./engine.ts";
 import type { ExpertOptions, ExpertPlan } from "./expert-memory.ts";
 import { type MemoryPlan, planMemory } from "./memory-plan.ts";
@@ -24,11 +25,18 @@ export interface SizeOptions {
   readonly stepTokens?: number;
 }
 
+/** What requests may have added to the weights. */
+export interface AdapterOptions {
+  /** LoRA adapters, in GGUF format. Default: none. */
+  readonly lora?: readonly AdapterOption[];
+}
+
 /** Where everything of a model will go, before any of it is taken. */
 export interface ModelPlan extends ExpertPlan {
   readonly limits: EngineLimits;
   readonly memory: MemoryPlan;
   readonly kvTypes: KvTypes;
+  readonly adapters: readonly NamedAdapterFile[];
 }
 
 const defaultContext = 4096;
@@ -38,26 +46,45 @@ const leastTokensASequence = 512;
 const defaultSequences = 8;
 const defaultStepTokens = 512;
 
-/** @throws StowageError load_option, kv_type, expert_memory, model_* */
+/** @throws StowageError load_option, kv_type, expert_memory, model_*, lora_*, gguf_* */
 export async function planModel(
   file: GgufFile,
   family: Family,
   backend: Backend,
-  options: SizeOptions & Pick<ExpertOptions, "expertMemory">,
+  options: SizeOptions & AdapterOptions & Pick<ExpertOptions, "expertMemory">,
 ): Promise<ModelPlan> {
-  const { expertMemory } = options;
-  // Nobody else pays for the code of expert budgets, in memory and in time to start.
-  if (expertMemory === undefined) return sized({ layout: planWeights(file, family, backend) }, options);
-  const { ExpertPlanner } = await import("./expert-memory.ts");
-  return sized(new ExpertPlanner(file, family, backend).plan(expertMemory), options);
+  const { expertMemory, lora = [] } = options;
+  const planned = await planWithExperts(file, family, backend, expertMemory);
+  const adapters = await readAdapters(lora, { file, layout: planned.layout });
+  return sized(planned, options, adapters);
 }
 
-/** The plan of a model whose weights are planned. @throws StowageError load_option */
-export function sized(experts: ExpertPlan, options: SizeOptions): ModelPlan {
+async function planWithExperts(
+  file: GgufFile,
+  family: Family,
+  backend: Backend,
+  expertMemory: ExpertOptions["expertMemory"],
+): Promise<ExpertPlan> {
+  // Nobody else pays for the code of expert budgets, in memory and in time to start.
+  if (expertMemory === undefined) return { layout: planWeights(file, family, backend) };
+  const { ExpertPlanner } = await import("./expert-memory.ts");
+  return new ExpertPlanner(file, family, backend).plan(expertMemory);
+}
+
+/** The plan of a model whose weights are planned. @throws StowageError load_option, kv_type */
+export function sized(
+  experts: ExpertPlan,
+  options: SizeOptions,
+  adapters: readonly NamedAdapterFile[] = [],
+): ModelPlan {
   const { limits, kvTokens } = sizesOf(options, experts.layout.hyperparameters);
   const kvTypes = kvTypesOf(options.cacheTypeK, options.cacheTypeV);
-  const memory = planMemory(experts.layout, limits, kvTokens, experts.slots?.plan, kvTypes);
-  return { ...experts, limits, memory, kvTypes };
+  const memory = planMemory(experts.layout, limits, kvTokens, {
+    experts: experts.slots?.plan,
+    kvTypes,
+    adapters,
+  });
+  return { ...experts, limits, memory, kvTypes, adapters };
 }
 
 /** The options with their defaults. @throws StowageError load_option */

@@ -1,5 +1,6 @@
 import { StowageError } from "../errors.ts";
 import type { KvRun } from "../kv/cache.ts";
+import type { AdapterChoice, AdapterSet } from "../model/lora/adapters.ts";
 import type { Tokenizer, TokenStream } from "../tokenizer/tokenizer.ts";
 import { Channel } from "./channel.ts";
 import { breakersOf } from "./sampling/breakers.ts";
@@ -19,6 +20,8 @@ export interface SequenceRequest {
   readonly sampling?: SamplingParams;
   /** What may come next at all; one of its own for each request. */
   readonly constraint?: Constraint;
+  /** The adapters to compute with. Default: none, the model as it is. */
+  readonly lora?: readonly AdapterChoice[];
   /**
    * Tokens that are taken instead of sampled ones, as long as they last: to run a given text. Their events have no
    * `logprob`, but the most likely tokens.
@@ -65,6 +68,7 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
   readonly tokens: number[];
   readonly promptTokens: number;
   readonly maxTokens: number;
+  readonly adapters: AdapterSet | undefined;
   /** KV cells; undefined while it waits. */
   run: KvRun | undefined;
   cachedTokens = 0;
@@ -91,6 +95,7 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
     id: number;
     arrived: number;
     request: SequenceRequest;
+    adapters: AdapterSet | undefined;
     tokenizer: Tokenizer;
     vocabulary: number;
     contextTokens: number;
@@ -101,6 +106,7 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
     this.id = parts.id;
     this.arrived = parts.arrived;
     this.tokens = checkPrompt(request.prompt, vocabulary, contextTokens);
+    this.adapters = parts.adapters;
     this.promptTokens = this.tokens.length;
     this.maxTokens = checkMaxTokens(request.maxTokens, contextTokens - this.promptTokens);
     this.#ignoreEnd = request.ignoreEnd ?? false;

@@ -1,6 +1,7 @@
 import { GraphAllocator } from "../ggml/allocator.ts";
 import type { KvRun } from "../kv/cache.ts";
 import { isWhole, LayerwiseRunner, type Runtime, type Step, WholeStep } from "../model/forward.ts";
+import type { AdapterSet } from "../model/lora/adapters.ts";
 import { fillMaskRow } from "../model/mask.ts";
 import { keyStep, type StepShape, sameShape } from "../model/step.ts";
 
@@ -12,6 +13,8 @@ export interface StepEntry {
   readonly outputs?: number;
   /** Outputs are final states, [width], and not logits. */
   readonly states?: boolean;
+  /** What is added to the weights for it. */
+  readonly adapters?: AdapterSet | undefined;
 }
 
 /** Graphs of decode steps that are kept; the sequences of a batch change rarely, their KV lengths every 256 steps. */
@@ -115,7 +118,9 @@ export class StepRunner {
 }
 
 function shapeOf(entries: readonly StepEntry[]): StepShape {
-  const sequences = entries.map(({ run, tokens }) => ({
+  const sequences = entries.map(({ run, tokens, outputs, adapters }) => ({
+    outputs,
+    adapters,
     tokens: tokens.length,
     firstCell: run.first,
     keys: Math.ceil((run.tokens.length + tokens.length) / keyStep) * keyStep,

@@ -24,6 +24,7 @@ const base = {
   ggml_nbytes: "size_t ggml_nbytes(void*)",
   ggml_set_name: "void* ggml_set_name(void*, const char*)",
   ggml_add: "void* ggml_add(void*, void*, void*)",
+  ggml_acc_inplace: "void* ggml_acc_inplace(void*, void*, void*, size_t, size_t, size_t, size_t)",
   ggml_mul: "void* ggml_mul(void*, void*, void*)",
   ggml_scale: "void* ggml_scale(void*, void*, float)",
   ggml_tanh: "void* ggml_tanh(void*, void*)",

@@ -113,6 +113,14 @@ export class Context {
   add(a: Tensor, b: Tensor): Tensor {
     return this.#make("ggml_add", a.pointer, b.pointer);
   }
+  /**
+   * Adds `b` to a part of `a` (both F32, `a` contiguous), in its memory: what reads the sum has to read the result.
+   * @param strides of the part's dimensions 1 to 3, bytes
+   * @param offset of the part's first element, bytes
+   */
+  addInto(a: Tensor, b: Tensor, strides: readonly [number, number, number], offset: number): Tensor {
+    return this.#make("ggml_acc_inplace", a.pointer, b.pointer, ...strides, offset);
+  }
   /** Element-wise product; `b` is repeated along the dimensions in which it has one element. */
   mul(a: Tensor, b: Tensor): Tensor {
     return this.#make("ggml_mul", a.pointer, b.pointer);

@@ -155,6 +155,23 @@ export class LlamaContext {
     return new Float32Array(koffi.view(pointer, 4 * width)).slice();
   }
 
+  /**
+   * Computes with these LoRA adapters from now on, in place of others.
+   * @throws StowageError native_call_failed when libllama refuses one
+   */
+  useAdapters(adapters: readonly { readonly path: string; readonly scale: number }[]): void {
+    const pointers = BigUint64Array.from(adapters, ({ path }) => this.model.loadAdapter(path));
+    const scales = Float32Array.from(adapters, ({ scale }) => scale);
+    const { functions } = this.model.llama;
+    const count = BigInt(adapters.length);
+    const status: number = functions.llama_set_adapters_lora(this.#alive(), pointers, count, scales);
+    if (status === 0) return;
+    throw new StowageError("native_call_failed", {
+      call: "llama_set_adapters_lora",
+      reason: `status ${status}.`,
+    });
+  }
+
   /** Forgets every sequence. */
   clear(): void {
     const { functions } = this.model.llama;

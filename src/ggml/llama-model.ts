@@ -68,6 +68,19 @@ export class LlamaModel {
     return this.llama.functions.llama_model_chat_template(this.pointer, null) ?? undefined;
   }
 
+  /**
+   * Loads a LoRA adapter for this model; freed with it. For `LlamaContext`.
+   * @throws StowageError native_call_failed when libllama refuses the file
+   */
+  loadAdapter(path: string): Pointer {
+    const adapter: Pointer = this.llama.functions.llama_adapter_lora_init(this.pointer, path);
+    if (adapter) return adapter;
+    throw new StowageError("native_call_failed", {
+      call: "llama_adapter_lora_init",
+      reason: `${path} could not be loaded.`,
+    });
+  }
+
   /** Frees `context` before the model, when nobody did so earlier; for `LlamaContext`. */
   own(context: { dispose(): void }): void {
     this.#contexts.add(context);

@@ -15,6 +15,8 @@ const prototypes = {
   llama_model_free: "void llama_model_free(void*)",
   llama_model_get_vocab: "void* llama_model_get_vocab(void*)",
   llama_model_chat_template: "const char* llama_model_chat_template(void*, const char*)",
+  llama_adapter_lora_init: "void* llama_adapter_lora_init(void*, const char*)",
+  llama_set_adapters_lora: "int32_t llama_set_adapters_lora(void*, void*, size_t, void*)",
   llama_init_from_model: "void* llama_init_from_model(void*, llama_params)",
   llama_free: "void llama_free(void*)",
   llama_attach_threadpool: "void llama_attach_threadpool(void*, void*, void*)",

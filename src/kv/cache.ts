@@ -9,6 +9,8 @@ export interface KvRun {
   first: number;
   capacity: number;
   tokens: number[];
+  /** What they were computed with beside the model, if anything; keys and values of others are none of its prefix. */
+  readonly variant?: string | undefined;
 }
 
 /** A finished sequence's cells, kept until their memory is needed. */
@@ -45,16 +47,17 @@ export class KvCache {
   /**
    * Cells for a sequence that begins with `prompt`. The run's `tokens` say how much of the prompt is there
    * already: at most all but the last token, which has to run for its logits.
+   * @param variant only what was computed with the same is shared
    * @returns undefined when the memory is held by running sequences
    */
-  open(prompt: ArrayLike<number>, cells: number): KvRun | undefined {
+  open(prompt: ArrayLike<number>, cells: number, variant?: string): KvRun | undefined {
     const wanted = roundUp(cells);
-    const best = this.#longestPrefix(prompt);
-    if (!best) return this.#allocate(wanted);
+    const best = this.#longestPrefix(prompt, variant);
+    if (!best) return this.#allocate(wanted, variant);
     const { kept, length } = best;
     // A run that is continued from its very end is taken as it is; a branch off leaves the original in place.
     if (length < kept.tokens.length) {
-      const copy = this.#allocate(wanted, kept);
+      const copy = this.#allocate(wanted, variant, kept);
       if (copy) {
         this.#tensors.copy(kept.first, copy.first, length);
         copy.tokens = kept.tokens.slice(0, length);
@@ -63,10 +66,11 @@ export class KvCache {
       }
     }
     this.#kept.splice(this.#kept.indexOf(kept), 1);
-    const run: KvRun = { first: kept.first, capacity: kept.capacity, tokens: kept.tokens.slice(0, length) };
+    const { first, capacity } = kept;
+    const run: KvRun = { first, capacity, tokens: kept.tokens.slice(0, length), variant };
     if (this.grow(run, wanted)) return run;
     this.#keep(run);
-    return this.#allocate(wanted);
+    return this.#allocate(wanted, variant);
   }
 
   /**
@@ -98,13 +102,13 @@ export class KvCache {
    * one begins with the other, only the longer is kept.
    */
   close(run: KvRun): void {
-    const longer = this.#kept.find(({ tokens }) => startsWith(tokens, run.tokens));
+    const longer = this.#kept.find((kept) => beginsWith(kept, run));
     if (longer) longer.lastUsed = ++this.#uses;
     if (longer || run.tokens.length === 0) {
       this.#cells.release(run.first, run.capacity);
       return;
     }
-    for (const kept of this.#kept.filter(({ tokens }) => startsWith(run.tokens, tokens))) this.#forget(kept);
+    for (const kept of this.#kept.filter((kept) => beginsWith(run, kept))) this.#forget(kept);
     this.#keep(run);
   }
 
@@ -131,11 +135,11 @@ export class KvCache {
     this.#kept.push({ ...run, lastUsed: ++this.#uses });
   }
 
-  #allocate(cells: number, spare?: Kept): KvRun | undefined {
+  #allocate(cells: number, variant: string | undefined, spare?: Kept): KvRun | undefined {
     do {
       const first = this.#cells.allocate(cells);
       if (first !== undefined) {
-        return { first, capacity: cells, tokens: [] };
+        return { first, capacity: cells, tokens: [], variant };
       }
     } while (this.#evictOldest(spare));
     return undefined;
@@ -156,9 +160,13 @@ export class KvCache {
     this.#cells.release(kept.first, kept.capacity);
   }
 
-  #longestPrefix(prompt: ArrayLike<number>): { kept: Kept; length: number } | undefined {
+  #longestPrefix(
+    prompt: ArrayLike<number>,
+    variant: string | undefined,
+  ): { kept: Kept; length: number } | undefined {
     let best: { kept: Kept; length: number } | undefined;
     for (const kept of this.#kept) {
+      if (kept.variant !== variant) continue;
       const limit = Math.min(kept.tokens.length, prompt.length - 1);
       let length = 0;
       while (length < limit && kept.tokens[length] === prompt[length]) length++;
@@ -168,8 +176,9 @@ export class KvCache {
   }
 }
 
-function startsWith(tokens: readonly number[], prefix: readonly number[]): boolean {
-  return prefix.length <= tokens.length && prefix.every((token, index) => token === tokens[index]);
+function beginsWith({ tokens, variant }: KvRun, prefix: KvRun): boolean {
+  if (variant !== prefix.variant || prefix.tokens.length > tokens.length) return false;
+  return prefix.tokens.every((token, index) => token === tokens[index]);
 }
 
 function roundUp(cells: number): number {

@@ -5,12 +5,17 @@ import type { KvTensors } from "../kv/tensors.ts";
 import { type AttentionOptions, selfAttention } from "./attention.ts";
 import { gatedNetwork } from "./feed-forward.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
+import { type AdaptedRows, adaptedRows } from "./lora/adapted-rows.ts";
+import { embeddings } from "./lora/adapter-file.ts";
+import { type Factors, rowsIn, withDeltas } from "./lora/deltas.ts";
 import { type Projection, rowsOf } from "./projection.ts";
 import { type RouterOptions, type Routing, route } from "./router.ts";
 import type { RoutingTap } from "./routing-tap.ts";
 import type { StepShape } from "./step.ts";
 import type { StepMemory } from "./step-memory.ts";
 import type { LayerWeights } from "./weights.ts";
+
+const indexBytes = 4;
 
 /** The tensors and the graph that blocks add to. A step that runs as several graphs has one after another. */
 export interface Scope {
@@ -70,9 +75,13 @@ export class Blocks {
   embed(): Tensor {
     const { context } = this.scope;
     const { globals, memory, hyperparameters } = this.parts;
-    const rows = context.getRows(globals.tensor("token_embd.weight"), memory.tokens);
+    const rows = context.getRows(globals.tensor(embeddings), memory.tokens);
+    const adapted = this.#adapted(rows, 0, embeddings, (a, { first, count, apart }) => {
+      const factors = context.getRows(a, context.view(memory.tokens, [count], [], first * indexBytes));
+      return apart ? context.reshape3d(factors, a.shape[0], 1, count) : factors;
+    });
     const { embeddingScale } = hyperparameters;
-    return embeddingScale === undefined ? rows : context.scale(rows, embeddingScale);
+    return embeddingScale === undefined ? adapted : context.scale(adapted, embeddingScale);
   }
 
   /** Root-mean-square norm, then the element-wise weights `name`.weight, and `name`.bias where it is there. */
@@ -118,16 +127,21 @@ export class Blocks {
   /**
    * What the named weights make of x [width, tokens], with their biases where there are some: one product for each
    * distinct tensor that they lie in. Every product of activations with weights comes through here, but those of
-   * routed experts (`expert-network.ts`).
+   * routed experts (`expert-network.ts`); so here adapters are added.
    */
   project(weights: LayerWeights, names: readonly string[], x: Tensor): Projection[] {
     const { context } = this.scope;
+    const prefix = weights === this.parts.globals ? "" : `blk.${this.layer}.`;
     const products = new Map<Tensor, Tensor>();
+    for (const name of names) {
+      const { tensor, firstRow } = weights.weight(name);
+      const product = products.get(tensor) ?? context.mulMat(tensor, x);
+      const factors = (a: Tensor, range: AdaptedRows) => context.mulMat(a, rowsIn(context, x, range));
+      products.set(tensor, this.#adapted(product, firstRow, prefix + name, factors));
+    }
     return names.map((name) => {
       const { tensor, firstRow, rows } = weights.weight(name);
-      const source = products.get(tensor) ?? context.mulMat(tensor, x);
-      products.set(tensor, source);
-      const projection = { source, first: firstRow, rows };
+      const projection = { source: products.get(tensor)!, first: firstRow, rows };
       const bias = weights.find(name.replace(/weight$/, "bias"))?.tensor;
       return bias ? { source: context.add(rowsOf(context, projection), bias), first: 0, rows } : projection;
     });
@@ -137,6 +151,11 @@ export class Blocks {
   product(weights: LayerWeights, name: string, x: Tensor): Tensor {
     const [projection] = this.project(weights, [name], x);
     return rowsOf(this.scope.context, projection!);
+  }
+
+  #adapted(product: Tensor, firstRow: number, weight: string, factors: Factors): Tensor {
+    const ranges = adaptedRows(this.parts.shape, product.shape[1]);
+    return withDeltas(this.scope.context, { product, firstRow, ranges, weight, factors });
   }
 
   /**

@@ -8,6 +8,8 @@ import { Blocks, type ExpertPath, type Scope, type StepOutputs } from "./blocks.
 import { ExpertsApart, expertTensorRoom, runsApart } from "./experts-apart.ts";
 import { expertsTogether } from "./experts-together.ts";
 import type { Family } from "./family.ts";
+import type { Adapters } from "./lora/adapters.ts";
+import { adapterTensorRoom, deltaTensorRoom } from "./lora/deltas.ts";
 import type { RoutingTap } from "./routing-tap.ts";
 import { type StepShape, tokenCount } from "./step.ts";
 import { StepMemory } from "./step-memory.ts";
@@ -25,6 +27,8 @@ export interface Runtime {
   readonly experts?: ExpertCache;
   /** Where steps leave their routing, when it is recorded. */
   readonly tap?: RoutingTap;
+  /** What requests may have added to the weights. */
+  readonly adapters?: Adapters;
 }
 
 /** Graph tensors of one layer without experts, and of each sequence's attention in it. */
@@ -139,6 +143,7 @@ export class LayerwiseRunner {
     const layersAGraph = 1 + h.denseLayers;
     this.#room =
       layersAGraph * (layerRoom + limits.maxSequences * sequenceRoom) +
+      (layersAGraph + 1) * limits.maxSequences * adapterTensorRoom(runtime.adapters) +
       layerRoom +
       expertTensorRoom(h, limits.maxTokens);
     this.#context = new Context(backend.native, { tensors: this.#room, graphNodes: this.#room });
@@ -224,7 +229,8 @@ async function assemble({ family, weights }: Runtime, blocks: Blocks): Promise<S
 }
 
 function roomFor(layers: number, shape: StepShape): number {
-  return layers * (layerRoom + shape.sequences.length * sequenceRoom) + layerRoom;
+  const layer = layerRoom + shape.sequences.length * sequenceRoom + deltaTensorRoom(shape);
+  return layers * layer + layerRoom + deltaTensorRoom(shape);
 }
 
 function openScope(backend: Backend, room: number): Scope {

@@ -1,3 +1,5 @@
+import type { AdapterSet } from "./lora/adapters.ts";
+
 /** The part of one sequence in a step: its new tokens are neighbours in the batch, its KV cells neighbours too. */
 export interface StepSequence {
   /** New tokens, at least 1. */
@@ -6,6 +8,10 @@ export interface StepSequence {
   readonly firstCell: number;
   /** Cells that attention looks at, from the first on: a multiple of {@link keyStep} that covers the new tokens. */
   readonly keys: number;
+  /** How many of its tokens need logits; 1 by default. */
+  readonly outputs?: number | undefined;
+  /** What is added to the weights for it; none for the model as it is. */
+  readonly adapters?: AdapterSet | undefined;
 }
 
 /** What decides a step's graph; steps of equal shape share one. */
@@ -33,7 +39,9 @@ export function sameShape(a: StepShape, b: StepShape): boolean {
     return (
       sequence.tokens === other.tokens &&
       sequence.firstCell === other.firstCell &&
-      sequence.keys === other.keys
+      sequence.keys === other.keys &&
+      (sequence.outputs ?? 1) === (other.outputs ?? 1) &&
+      sequence.adapters?.key === other.adapters?.key
     );
   });
 }

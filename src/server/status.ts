@@ -59,9 +59,9 @@ function modelStatus(model: ServedModel, totals: ModelTotals): Status["models"][
 
 function memoryOf({ info, engine }: ServedModel): Status["models"][number]["memory"] {
   if (!info) return null;
-  const { mappedWeights, convertedWeights, experts, kv, compute, work, total } = info.memory;
+  const { mappedWeights, convertedWeights, adapters, experts, kv, compute, work, total } = info.memory;
   return {
-    weights: mappedWeights + convertedWeights,
+    weights: mappedWeights + convertedWeights + adapters,
     experts,
     kv,
     compute: compute + work,

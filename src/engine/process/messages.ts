@@ -56,6 +56,7 @@ const fault = z.object({
 const memory = z.object({
   mappedWeights: count,
   convertedWeights: count,
+  adapters: count,
   experts: count,
   kv: count,
   compute: count,
