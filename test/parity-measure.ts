@@ -47,12 +47,13 @@ export interface Parity {
 export const tieMargin = 0.02;
 
 /** The largest difference of the rows where the router is no tie. */
-export function worst(rows: readonly Row[]): number {
-  return Math.max(0, ...rows.filter(isClear).map(({ difference }) => difference));
+export function worst(rows: readonly Row[], tie = tieMargin): number {
+  const clear = rows.filter((row) => isClear(row, tie));
+  return Math.max(0, ...clear.map(({ difference }) => difference));
 }
 
-export function isClear({ margin }: Row): boolean {
-  return margin >= tieMargin;
+export function isClear({ margin }: Row, tie = tieMargin): boolean {
+  return margin >= tie;
 }
 
 /** Gives `count` tokens; others for another `seed`, a whole number. */

@@ -31,8 +31,54 @@ export const tinyExperts = {
 /** The same without experts. */
 export const tinyDense = { ...tinyExperts, experts: 0, expertsUsed: 0 } as const;
 
+/** Latent attention. Heads of 96, of which 32 are rotated, are no multiple of what kernels take at once. */
+const latent = {
+  "attention.kv_lora_rank": gguf.u32(256),
+  "rope.dimension_count": gguf.u32(32),
+};
+
+/** Three layers of which the first is dense, and a shared expert. */
+const mixedLayers = {
+  feed_forward_length: gguf.u32(512),
+  leading_dense_block_count: gguf.u32(1),
+  expert_shared_count: gguf.u32(2),
+};
+
+/** Of DeepSeek-V2-Lite: one matrix makes keys and values of all heads. */
+export const tinyLatentHeads: SyntheticShape = {
+  ...tinyExperts,
+  architecture: "deepseek2",
+  layers: 3,
+  headWidth: 96,
+  metadata: {
+    ...mixedLayers,
+    ...latent,
+    "attention.q_lora_rank": gguf.u32(0),
+    "attention.value_length": gguf.u32(64),
+  },
+};
+
 /** By architecture. */
 export const tinyShapes: Readonly<Record<string, SyntheticShape>> = {
+  // As DeepSeek V3: a matrix of keys and one of values for each head, sigmoids.
+  deepseek2: {
+    ...tinyExperts,
+    architecture: "deepseek2",
+    layers: 3,
+    kvHeads: 1,
+    headWidth: 256 + 32,
+    metadata: {
+      ...mixedLayers,
+      ...latent,
+      "attention.q_lora_rank": gguf.u32(256),
+      "attention.value_length": gguf.u32(256),
+      "attention.key_length_mla": gguf.u32(96),
+      "attention.value_length_mla": gguf.u32(64),
+      expert_gating_func: gguf.u32(2),
+      expert_weights_norm: gguf.bool(true),
+      expert_weights_scale: gguf.f32(1.5),
+    },
+  },
   // A layer with a window that prompts of 48 tokens are longer than, and one without.
   gemma3: {
     ...tinyDense,
@@ -43,6 +89,19 @@ export const tinyShapes: Readonly<Record<string, SyntheticShape>> = {
       "rope.freq_base": gguf.f32(1e6),
       "rope.freq_base_swa": gguf.f32(5000),
       final_logit_softcapping: gguf.f32(10),
+    },
+  },
+  // Half of each head is rotated.
+  glm4moe: {
+    ...tinyExperts,
+    architecture: "glm4moe",
+    layers: 3,
+    metadata: {
+      ...mixedLayers,
+      "rope.dimension_count": gguf.u32(32),
+      expert_gating_func: gguf.u32(2),
+      expert_weights_norm: gguf.bool(true),
+      expert_weights_scale: gguf.f32(1.5),
     },
   },
   llama: { ...tinyExperts, architecture: "llama" },

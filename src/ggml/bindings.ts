@@ -57,6 +57,8 @@ const base = {
   ggml_view_3d: "void* ggml_view_3d(void*, void*, int64_t, int64_t, int64_t, size_t, size_t, size_t)",
   ggml_view_4d:
     "void* ggml_view_4d(void*, void*, int64_t, int64_t, int64_t, int64_t, size_t, size_t, size_t, size_t)",
+  ggml_concat: "void* ggml_concat(void*, void*, void*, int)",
+  ggml_repeat: "void* ggml_repeat(void*, void*, void*)",
   ggml_permute: "void* ggml_permute(void*, void*, int, int, int, int)",
   ggml_pad: "void* ggml_pad(void*, void*, int, int, int, int)",
   ggml_cont_2d: "void* ggml_cont_2d(void*, void*, int64_t, int64_t)",

@@ -256,6 +256,14 @@ export class Context {
   contiguous2d(a: Tensor, n0: number, n1: number): Tensor {
     return this.#make("ggml_cont_2d", a.pointer, n0, n1);
   }
+  /** a and b, which differ in the first dimension alone, one after the other there. */
+  concat(a: Tensor, b: Tensor): Tensor {
+    return this.#make("ggml_concat", a.pointer, b.pointer, 0);
+  }
+  /** `a` as often as it takes to have the shape of `like`. */
+  repeat(a: Tensor, like: Tensor): Tensor {
+    return this.#make("ggml_repeat", a.pointer, like.pointer);
+  }
   permute(a: Tensor, axes: Shape): Tensor {
     return this.#make("ggml_permute", a.pointer, ...axes);
   }

@@ -27,12 +27,23 @@ export function attendedWidth(headWidth: number, rows: number): number {
  * @throws StowageError kv_type when heads are no whole blocks of a type
  */
 export function kvShape(h: Hyperparameters, cells: number, types: KvTypes = defaultKvTypes): KvShape {
-  for (const type of [types.keys, types.values]) {
+  const { layers, kvHeads, headWidth, valueWidth } = h;
+  const heads = [
+    [types.keys, headWidth],
+    [types.values, valueWidth],
+  ] as const;
+  for (const [type, width] of heads) {
     const { block } = tensorTypes[type];
-    if (h.headWidth % block !== 0) {
-      throw new StowageError("kv_type", { type: type.toLowerCase(), block, width: h.headWidth });
-    }
+    if (width % block !== 0) throw new StowageError("kv_type", { type: type.toLowerCase(), block, width });
   }
-  const tail = isQuantised(types) ? 0 : attendedWidth(h.headWidth, 1) - h.headWidth;
-  return { layers: h.layers, width: h.kvHeads * h.headWidth, cells, tail, types };
+  const tailOf = (width: number) => (isQuantised(types) ? 0 : attendedWidth(width, 1) - width);
+  return {
+    layers,
+    width: kvHeads * headWidth,
+    valueWidth: h.latent?.absorbed ? 0 : kvHeads * valueWidth,
+    cells,
+    tail: tailOf(headWidth),
+    valueTail: tailOf(valueWidth),
+    types,
+  };
 }

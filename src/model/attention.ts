@@ -29,7 +29,8 @@ export function selfAttention(
   const names = ["attn_q.weight", "attn_k.weight", "attn_v.weight"];
   const [q, k, v] = blocks.project(weights, names, normed);
   const [queries, keys] = rotatedHeads(blocks, weights, q!, k!, options.norms);
-  storeKeysAndValues(blocks, keys, v!);
+  storeKeys(blocks, keys);
+  storeValues(blocks, rowsOf(blocks.scope.context, v!));
   const attended = blocks.outputRows(attend(blocks, queries));
   return blocks.product(weights, "attn_output.weight", attended);
 }
@@ -67,14 +68,14 @@ function rotatedHeads(
 }
 
 /** x [head width, heads, tokens], rotated by its tokens' positions. */
-function rope(blocks: Blocks, x: Tensor): Tensor {
+export function rope(blocks: Blocks, x: Tensor): Tensor {
   const { memory, hyperparameters } = blocks.parts;
   const { scope, layer } = blocks;
   return scope.context.rope(x, memory.positions, ropeOf(hyperparameters, layer), ropeFactors(blocks.parts));
 }
 
 /** @param keys [head width, kv heads, tokens] */
-function storeKeysAndValues(blocks: Blocks, keys: Tensor, v: Projection): void {
+export function storeKeys(blocks: Blocks, keys: Tensor): void {
   const { context, graph } = blocks.scope;
   const { kv, memory, hyperparameters } = blocks.parts;
   const width = hyperparameters.kvHeads * hyperparameters.headWidth;
@@ -82,7 +83,13 @@ function storeKeysAndValues(blocks: Blocks, keys: Tensor, v: Projection): void {
   const cells = kv.keys[blocks.layer]!;
   const target = context.view(cells, [width, cells.shape[1]], [cells.strides[1]], 0);
   graph.expand(context.setRows(target, flatKeys, memory.cells));
-  graph.expand(context.setRows(kv.values[blocks.layer]!, rowsOf(context, v), memory.cells));
+}
+
+/** @param values [kv heads · value width, tokens] */
+export function storeValues(blocks: Blocks, values: Tensor): void {
+  const { context, graph } = blocks.scope;
+  const { kv, memory } = blocks.parts;
+  graph.expand(context.setRows(kv.values[blocks.layer]!, values, memory.cells));
 }
 
 function someHeads(blocks: Blocks, x: Tensor, first: number, count: number): Tensor {

@@ -5,6 +5,7 @@ import type { KvTensors } from "../kv/tensors.ts";
 import { type AttentionOptions, selfAttention } from "./attention.ts";
 import { gatedNetwork } from "./feed-forward.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
+import { latentAttention } from "./latent-attention.ts";
 import { type AdaptedRows, adaptedRows } from "./lora/adapted-rows.ts";
 import { embeddings } from "./lora/adapter-file.ts";
 import { type Factors, rowsIn, withDeltas } from "./lora/deltas.ts";
@@ -181,6 +182,12 @@ export class Blocks {
     const attended = selfAttention(this, weights, this.norm(x, weights, "attn_norm"), options);
     const sum = postNorm ? this.norm(attended, weights, postNorm) : attended;
     return this.scope.context.add(sum, this.outputRows(x));
+  }
+
+  /** Pre-norm latent attention, and the residual sum; see {@link latentAttention}. */
+  latentAttention(weights: LayerWeights, x: Tensor): Tensor {
+    const attended = latentAttention(this, weights, this.norm(x, weights, "attn_norm"));
+    return this.scope.context.add(attended, this.outputRows(x));
   }
 
   /**

@@ -1,5 +1,7 @@
 import { StowageError } from "../errors.ts";
+import { deepseek2 } from "./families/deepseek2.ts";
 import { gemma3 } from "./families/gemma3.ts";
+import { glm4moe } from "./families/glm4moe.ts";
 import { llama } from "./families/llama.ts";
 import { mistral3 } from "./families/mistral3.ts";
 import { olmoe } from "./families/olmoe.ts";
@@ -9,7 +11,17 @@ import { qwen3moe } from "./families/qwen3moe.ts";
 import type { Family } from "./family.ts";
 
 /** Every architecture that can be run. */
-export const families: readonly Family[] = [olmoe, qwen3moe, llama, mistral3, qwen3, qwen2, gemma3];
+export const families: readonly Family[] = [
+  olmoe,
+  qwen3moe,
+  llama,
+  mistral3,
+  qwen3,
+  qwen2,
+  gemma3,
+  glm4moe,
+  deepseek2,
+];
 
 /** @throws StowageError model_architecture listing the known ones */
 export function familyOf(architecture: string): Family {

@@ -28,10 +28,10 @@ export interface TensorSpec {
   /** Extents, ggml's order. */
   readonly shape: readonly number[];
   /**
-   * `matrix`: multiplied with activations. `vector`: F32, element-wise. `router`: F32 as a rule, a matrix kept as it
+   * `matrix`: multiplied with activations. `each head`: a matrix a head, kept as they are in the file. `vector`: F32, element-wise. `router`: F32 as a rule, a matrix kept as it
    * is in the file, such as a router or a table of embeddings.
    */
-  readonly use: "matrix" | "vector" | "router";
+  readonly use: "matrix" | "each head" | "vector" | "router";
   /** Matrices with equal `join` are kept as one, row under row, where their types allow it. */
   readonly join?: string;
   /** Some files lack it. Those without `output.weight` use the embeddings there. */

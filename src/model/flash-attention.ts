@@ -19,7 +19,7 @@ interface AttentionRun {
  * One flash-attention call a sequence, so that neighbours in the batch never change a sequence's numbers; or one
  * for all where that gives the same.
  * @param queries [head width, heads, tokens]
- * @returns [heads · head width, tokens]
+ * @returns [heads · value width, tokens]
  */
 export function attend(blocks: Blocks, queries: Tensor): Tensor {
   const { graph } = blocks.scope;
@@ -52,25 +52,26 @@ function attendTogether(blocks: Blocks, queries: Tensor, stride: number, mask: T
   return flat(blocks, call(blocks, queries, run, mask), count);
 }
 
-/** [heads · head width, tokens] of an attention result. */
+/** [heads · value width, tokens] of an attention result. */
 function flat(blocks: Blocks, result: Tensor, tokens: number): Tensor {
-  const { heads, headWidth } = blocks.hyperparameters;
-  return blocks.scope.context.reshape2d(result, heads * headWidth, tokens);
+  const { heads, valueWidth } = blocks.hyperparameters;
+  return blocks.scope.context.reshape2d(result, heads * valueWidth, tokens);
 }
 
 /**
- * [head width, heads, tokens, count], in memory of its own: `count` sequences of `tokens` tokens each, their cells `stride` apart. Rows
+ * [value width, heads, tokens, count], in memory of its own: `count` sequences of `tokens` tokens each, their cells `stride` apart. Rows
  * and heads are filled up to what the kernels are fast at: with zeros in the queries, and, in keys and values, with
  * whatever lies behind a head: it is multiplied by those zeros, or left out of the result.
  */
 function call(blocks: Blocks, queries: Tensor, run: AttentionRun, mask: Tensor): Tensor {
   const { context } = blocks.scope;
   const { kv, hyperparameters } = blocks.parts;
-  const { heads, kvHeads, headWidth } = hyperparameters;
+  const { heads, kvHeads, headWidth, valueWidth } = hyperparameters;
   const { tokens, count } = run;
   const [, headStride, tokenStride] = queries.strides;
   const rows = queryRows(tokens);
-  const width = kv.quantised ? headWidth : attendedWidth(headWidth, rows);
+  const filledUp = (width: number) => (kv.quantised ? width : attendedWidth(width, rows));
+  const width = filledUp(headWidth);
   const unpadded = context.permute(
     context.view(
       queries,
@@ -80,23 +81,23 @@ function call(blocks: Blocks, queries: Tensor, run: AttentionRun, mask: Tensor):
     ),
     [0, 2, 1, 3],
   );
-  const padded = width > headWidth || rows > tokens;
+  const padded = width > headWidth || filledUp(valueWidth) > valueWidth || rows > tokens;
   const mine = padded ? context.pad(unpadded, width - headWidth, rows - tokens) : unpadded;
-  const cached = (cache: Tensor) => {
+  const cached = (cache: Tensor, width: number) => {
     const { source, firstCell } =
       kv.quantised && rows >= leastTileRows ? inFloats(blocks, cache, run) : { source: cache, ...run };
     const [, cellBytes] = source.strides;
-    const extents = [width, run.keys, kvHeads, count];
-    const strides = [cellBytes, rowBytes(source.type, headWidth), run.stride * cellBytes];
+    const extents = [filledUp(width), run.keys, kvHeads, count];
+    const strides = [cellBytes, rowBytes(source.type, width), run.stride * cellBytes];
     const offset = firstCell * cellBytes;
-    return width > headWidth
+    return filledUp(width) > width
       ? context.overlappingView(source, extents, strides, offset)
       : context.view(source, extents, strides, offset);
   };
   const result = context.flashAttention(
     mine,
-    cached(kv.keys[blocks.layer]!),
-    cached(kv.values[blocks.layer]!),
+    cached(kv.keys[blocks.layer]!, headWidth),
+    cached(kv.values[blocks.layer]!, valueWidth),
     mask,
     hyperparameters.attentionScale ?? 1 / Math.sqrt(headWidth),
     hyperparameters.attentionSoftCap,
@@ -105,11 +106,11 @@ function call(blocks: Blocks, queries: Tensor, run: AttentionRun, mask: Tensor):
   const [, resultHead, resultToken, resultSequence] = result.strides;
   const wanted = context.view(
     result,
-    [headWidth, heads, tokens, count],
+    [valueWidth, heads, tokens, count],
     [resultHead, resultToken, resultSequence],
     0,
   );
-  return context.contiguous2d(wanted, heads * headWidth, tokens * count);
+  return context.contiguous2d(wanted, heads * valueWidth, tokens * count);
 }
 
 /**

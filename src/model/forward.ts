@@ -32,7 +32,7 @@ export interface Runtime {
 }
 
 /** Graph tensors of one layer without experts, and of each sequence's attention in it. */
-const layerRoom = 64;
+const layerRoom = 96;
 const sequenceRoom = 10;
 
 /**

@@ -33,6 +33,7 @@ describe("readHyperparameters", () => {
       heads: 8,
       kvHeads: 8,
       headWidth: 32,
+      valueWidth: 32,
       feedForwardWidth: 0,
       activation: "silu",
       experts: 0,

@@ -1,7 +1,8 @@
 import type { Rope } from "../ggml/context.ts";
 import type { Metadata } from "../gguf/metadata.ts";
-import { ArchitectureKeys, bounds, checkReal, checkWhole, require } from "./architecture-keys.ts";
+import { ArchitectureKeys, bounds, require } from "./architecture-keys.ts";
 import type { Activation } from "./feed-forward.ts";
+import type { Latent } from "./latent.ts";
 import { readRope, ropeScaling } from "./rope.ts";
 import type { RouterOptions } from "./router.ts";
 
@@ -12,7 +13,12 @@ export interface Hyperparameters {
   readonly width: number;
   readonly heads: number;
   readonly kvHeads: number;
+  /** Of a query and of a key. */
   readonly headWidth: number;
+  /** Of a value; the same as of a key but in latent attention. */
+  readonly valueWidth: number;
+  /** Keys and values that are made of one vector a token, where the family does so. */
+  readonly latent?: Latent;
   /** Width of the dense feed-forward network; 0 when every layer has experts. */
   readonly feedForwardWidth: number;
   /** How feed-forward networks and experts are gated. */
@@ -88,9 +94,14 @@ export function readWindow(
 /**
  * Reads and checks the hyper-parameters that every decoder-only transformer has.
  * @param mode how this family rotates positions
+ * @param options.latent values may be narrower than keys
  * @throws StowageError gguf_metadata_missing, gguf_metadata_type, model_invalid
  */
-export function readHyperparameters(metadata: Metadata, mode: Rope["mode"]): Hyperparameters {
+export function readHyperparameters(
+  metadata: Metadata,
+  mode: Rope["mode"],
+  { latent = false } = {},
+): Hyperparameters {
   const keys = new ArchitectureKeys(metadata);
   const key = keys.key.bind(keys);
   const whole = keys.whole.bind(keys);
@@ -105,7 +116,7 @@ export function readHyperparameters(metadata: Metadata, mode: Rope["mode"]): Hyp
   const feedForwardWidth = whole("feed_forward_length", 0, bounds.feedForward, 0);
   const contextTrained = whole("context_length", 1, bounds.context);
   const dimensions = whole("rope.dimension_count", 2, headWidth, headWidth);
-  require(valueWidth === headWidth, key("attention.value_length"), valueWidth, `${headWidth}`);
+  require(latent || valueWidth === headWidth, key("attention.value_length"), valueWidth, `${headWidth}`);
   require(heads % kvHeads === 0, key("attention.head_count_kv"), kvHeads, `a divisor of ${heads}`);
   require(dimensions % 2 === 0, key("rope.dimension_count"), dimensions, "an even number");
   require(experts === 0 || expertsUsed > 0, key("expert_used_count"), expertsUsed, "at least 1");
@@ -119,6 +130,7 @@ export function readHyperparameters(metadata: Metadata, mode: Rope["mode"]): Hyp
     heads,
     kvHeads,
     headWidth,
+    valueWidth,
     feedForwardWidth,
     experts,
     expertsUsed,
@@ -137,60 +149,4 @@ export function readHyperparameters(metadata: Metadata, mode: Rope["mode"]): Hyp
 /** Whether a layer has experts; else it has a dense feed-forward network. */
 export function hasExperts(h: Hyperparameters, layer: number): boolean {
   return h.experts > 0 && layer >= h.denseLayers;
-}
-
-/** How experts can be chosen, by the number in a file. */
-const gatings: Readonly<Record<number, NonNullable<RouterOptions["gating"]>>> = {
-  1: "softmax",
-  2: "sigmoid",
-  3: "softmax of the chosen",
-};
-
-/**
- * How experts are chosen, as the file tells it.
- * @param gating where the file does not say; undefined when it has to
- * @throws StowageError model_invalid, gguf_metadata_missing, gguf_metadata_type
- */
-export function readRouter(metadata: Metadata, gating?: RouterOptions["gating"]): RouterOptions {
-  const key = (name: string) => `${metadata.string("general.architecture")}.${name}`;
-  const func = key("expert_gating_func");
-  const number = gating !== undefined && !metadata.has(func) ? undefined : metadata.number(func);
-  // Files from before the key was known say 0.
-  const found = number === undefined || (number === 0 && gating) ? gating : gatings[number];
-  require(found !== undefined, func, number ?? 0, "1 (softmax), 2 (sigmoid) or 3 (softmax of the chosen)");
-  const norm = key("expert_weights_norm");
-  const scale = checkReal(
-    key("expert_weights_scale"),
-    metadata.number(key("expert_weights_scale"), 1),
-    0,
-    1e6,
-  );
-  return {
-    gating: found!,
-    normalise: metadata.has(norm) && metadata.boolean(norm),
-    // 0 stands for none in files.
-    scale: scale === 0 ? 1 : scale,
-  };
-}
-
-/**
- * What models with shared experts and dense layers before those with experts have more.
- * @throws StowageError model_invalid, gguf_metadata_type
- */
-export function readMixedLayers(metadata: Metadata, h: Hyperparameters) {
-  const key = (name: string) => `${h.architecture}.${name}`;
-  const whole = (name: string, low: number, high: number, fallback?: number) =>
-    checkWhole(key(name), metadata.number(key(name), fallback), low, high);
-  require(h.experts > 0, key("expert_count"), h.experts, "at least 1");
-  const denseLayers = whole("leading_dense_block_count", 0, h.layers, 0);
-  const shared = whole("expert_shared_count", 0, bounds.experts, 0);
-  require(denseLayers === 0 || h.feedForwardWidth > 0, key(
-    "feed_forward_length",
-  ), h.feedForwardWidth, "at least 1");
-  const skippedBlocks = whole("nextn_predict_layers", 0, h.layers - 1, 0);
-  const layers = h.layers - skippedBlocks;
-  require(denseLayers < layers, key(
-    "leading_dense_block_count",
-  ), denseLayers, `below ${layers}, the number of layers`);
-  return { layers, skippedBlocks, denseLayers, sharedExpertWidth: shared * h.expertWidth };
 }

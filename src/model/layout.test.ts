@@ -7,7 +7,9 @@ import { tinyShapes } from "../../test/tiny-model.ts";
 import { StowageError } from "../errors.ts";
 import { Backend } from "../ggml/backend.ts";
 import { loadNative } from "../ggml/library.ts";
+import { Metadata } from "../gguf/metadata.ts";
 import { type GgufFile, type GgufTensor, openGguf } from "../gguf/read.ts";
+import { gguf } from "../gguf/values.ts";
 import { families, familyOf } from "./families.ts";
 import { planWeights } from "./layout.ts";
 import { writeSyntheticModel } from "./synth.ts";
@@ -80,6 +82,23 @@ describe("planWeights", () => {
     };
     const change = { [bias.name]: bias };
     assert.throws(() => plan("llama", change), refusal("model_tensor_unknown", bias.name));
+  });
+
+  it("tensors of blocks that are not run are left alone; behind those they are not", () => {
+    const file = files.get("glm4moe")!;
+    const norm = file.tensors.get("output_norm.weight")!;
+    const key = "glm4moe.nextn_predict_layers";
+    const values = new Map([...file.metadata, [key, gguf.u32(1)]]);
+    values.set("glm4moe.block_count", gguf.u32(4));
+    const metadata = new Metadata(values, file.path);
+    const withBlock = (block: number) => {
+      const name = `blk.${block}.nextn.enorm.weight`;
+      return new Map([...file.tensors, [name, { ...norm, name }]]);
+    };
+    const planOf = (block: number) =>
+      planWeights({ ...file, metadata, tensors: withBlock(block) }, familyOf("glm4moe"), backend);
+    assert.equal(planOf(3).layers.length, 3);
+    assert.throws(() => planOf(4), refusal("model_tensor_unknown", "blk.4.nextn.enorm.weight"));
   });
 
   it("an output of another vocabulary than the embeddings is named", () => {

@@ -52,7 +52,7 @@ export function route(
 ): Routing {
   const { context, graph } = blocks.scope;
   const { expertsUsed } = blocks.hyperparameters;
-  const logits = logitsOf(blocks, weights, input);
+  const logits = blocks.product(weights, "ffn_gate_inp.weight", input);
   const [experts, tokens] = logits.shape;
   const { ranked, weighed } = scoresOf(blocks, weights, logits, options);
   const ranking = context.argsort(ranked);
@@ -62,16 +62,10 @@ export function route(
   const final = weightsOf(blocks, picked, options);
   graph.expand(final);
   const rankingAt = (layer: LayerWeights, x: Tensor) => {
-    const logits = logitsOf(blocks, layer, inputAt(layer, x));
+    const logits = blocks.product(layer, "ffn_gate_inp.weight", inputAt(layer, x));
     return context.argsort(scoresOf(blocks, layer, logits, options).ranked);
   };
   return { ranking, weights: final, logits, rankingAt };
-}
-
-function logitsOf(blocks: Blocks, weights: LayerWeights, input: Tensor): Tensor {
-  const logits = blocks.product(weights, "ffn_gate_inp.weight", input);
-  const bias = weights.find("ffn_gate_inp.bias")?.tensor;
-  return bias ? blocks.scope.context.add(logits, bias) : logits;
 }
 
 function scoresOf(

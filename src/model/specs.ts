@@ -7,14 +7,17 @@ import type { Hyperparameters } from "./hyperparameters.ts";
  * some files scale the frequencies of RoPE one by one.
  */
 export function globalTensors(h: Hyperparameters, vocabulary: number): TensorSpec[] {
+  const shape = [h.rope.dimensions / 2];
+  const factors = ropeFactorNames(h).map((name) => ({ name, shape, use: "vector", optional: true }) as const);
+  return [...plainGlobalTensors(h, vocabulary), ...factors];
+}
+
+/** The same in families whose RoPE has no such factors. */
+export function plainGlobalTensors(h: Hyperparameters, vocabulary: number): TensorSpec[] {
   return [
     { name: "token_embd.weight", shape: [h.width, vocabulary], use: "router" },
     { name: "output_norm.weight", shape: [h.width], use: "vector" },
     { name: "output.weight", shape: [h.width, vocabulary], use: "matrix", optional: true },
-    ...ropeFactorNames(h).map((name) => {
-      const shape = [h.rope.dimensions / 2];
-      return { name, shape, use: "vector", optional: true } as const;
-    }),
   ];
 }
 
@@ -34,12 +37,15 @@ export function attentionTensors(h: Hyperparameters, norms: AttentionNorms): Ten
     { name: "attn_v.weight", shape: [h.width, keys], use: "matrix", join: "attn_qkv" },
     { name: "attn_output.weight", shape: [queries, h.width], use: "matrix" },
   ];
-  if (norms === "none") return specs;
-  const each = norms === "each head";
+  return norms === "none" ? specs : [...specs, ...attentionNorms(h, norms)];
+}
+
+/** Norms of queries and keys. */
+export function attentionNorms(h: Hyperparameters, norms: "each head" | "all heads"): TensorSpec[] {
+  const widthOf = (heads: number) => (norms === "each head" ? h.headWidth : heads * h.headWidth);
   return [
-    ...specs,
-    { name: "attn_q_norm.weight", shape: [each ? h.headWidth : queries], use: "vector" },
-    { name: "attn_k_norm.weight", shape: [each ? h.headWidth : keys], use: "vector" },
+    { name: "attn_q_norm.weight", shape: [widthOf(h.heads)], use: "vector" },
+    { name: "attn_k_norm.weight", shape: [widthOf(h.kvHeads)], use: "vector" },
   ];
 }
 
@@ -59,25 +65,40 @@ export function postNorm(h: Hyperparameters, name: string): TensorSpec {
   return { name: `${name}.weight`, shape: [h.width], use: "vector", writesResidual: true };
 }
 
-/** A dense gated feed-forward network. */
-export function denseTensors(h: Hyperparameters): TensorSpec[] {
+/** A dense gated feed-forward network. @param norm name of its norm's weights */
+export function denseTensors(h: Hyperparameters, norm = "ffn_norm"): TensorSpec[] {
   const hidden = h.feedForwardWidth;
   return [
-    { name: "ffn_norm.weight", shape: [h.width], use: "vector" },
+    { name: `${norm}.weight`, shape: [h.width], use: "vector" },
     { name: "ffn_gate.weight", shape: [h.width, hidden], use: "matrix", join: "ffn_gate_up" },
     { name: "ffn_up.weight", shape: [h.width, hidden], use: "matrix", join: "ffn_gate_up" },
     { name: "ffn_down.weight", shape: [hidden, h.width], use: "matrix" },
   ];
 }
 
-/** Routed experts, each a gated feed-forward network. */
-export function expertTensors(h: Hyperparameters): TensorSpec[] {
-  const { experts, expertWidth: hidden } = h;
-  return [
-    { name: "ffn_norm.weight", shape: [h.width], use: "vector" },
+/**
+ * Routed experts, each a gated feed-forward network, and the one that every token takes, where there is one.
+ * @param norm name of their norm's weights
+ */
+export function expertTensors(h: Hyperparameters, norm = "ffn_norm"): TensorSpec[] {
+  const { experts, expertWidth: hidden, sharedExpertWidth: shared } = h;
+  const specs: TensorSpec[] = [
+    { name: `${norm}.weight`, shape: [h.width], use: "vector" },
     { name: "ffn_gate_inp.weight", shape: [h.width, experts], use: "router" },
     { name: "ffn_gate_exps.weight", shape: [h.width, hidden, experts], use: "matrix", join: "ffn_gate_up" },
     { name: "ffn_up_exps.weight", shape: [h.width, hidden, experts], use: "matrix", join: "ffn_gate_up" },
     { name: "ffn_down_exps.weight", shape: [hidden, h.width, experts], use: "matrix" },
   ];
+  if (shared === 0) return specs;
+  return [
+    ...specs,
+    { name: "ffn_gate_shexp.weight", shape: [h.width, shared], use: "matrix", join: "ffn_gate_up_shexp" },
+    { name: "ffn_up_shexp.weight", shape: [h.width, shared], use: "matrix", join: "ffn_gate_up_shexp" },
+    { name: "ffn_down_shexp.weight", shape: [shared, h.width], use: "matrix" },
+  ];
+}
+
+/** Shifts the choice of experts, not their weights. */
+export function selectionBias(h: Hyperparameters): TensorSpec {
+  return { name: "exp_probs_b.bias", shape: [h.experts], use: "vector" };
 }

@@ -66,7 +66,7 @@ export class StepMemory {
       outputs: this.outputs?.ints(),
     };
     this.#tokenCount = count;
-    this.#attendedWidth = h.heads * h.headWidth;
+    this.#attendedWidth = h.heads * h.valueWidth;
     const several = shape.sequences.length > 1 && !this.masks.common;
     const bytes = several ? this.#attendedWidth * count * floatBytes + tensorAlignment : 0;
     this.#attended = Buffer.allocate(backend.native, backend.hostBufferType, bytes);
@@ -77,7 +77,7 @@ export class StepMemory {
     this.#attended.placeAt(result, firstToken * this.#attendedWidth * floatBytes);
   }
 
-  /** The attention results of all tokens, [heads · head width, tokens]. */
+  /** The attention results of all tokens, [heads · value width, tokens]. */
   attention(context: Context): Tensor {
     const all = context.tensor("F32", [this.#attendedWidth, this.#tokenCount]);
     this.#attended.placeAt(all, 0);

@@ -146,7 +146,8 @@ async function drawLocalRouting(
   };
 }
 
-function metadataOf(model: SyntheticModel): [string, GgufValue][] {
+/** What a file of such a model says about itself. */
+export function metadataOf(model: SyntheticModel): [string, GgufValue][] {
   const { architecture } = model;
   const feedForwardWidth = model.experts > 0 ? model.expertWidth : (model.feedForwardWidth ?? 0);
   const numbers: [string, number][] = [
@@ -209,7 +210,7 @@ function tensorOf(
   }
   if (name === outputName) {
     const deviation = outputSpread / Math.sqrt(h.width);
-    return { name, type, shape, use, deviation, zeros: specialTokens * h.width };
+    return { name, type, shape, use: "matrix", deviation, zeros: specialTokens * h.width };
   }
   if (use === "vector") {
     // Against its own embedding a token would score best by far, and be repeated for ever.
@@ -218,9 +219,11 @@ function tensorOf(
     const scale = writesResidual ? residualShare(h) : 1;
     return { name, type: "F32", shape, use, deviation: normSpread, values: signs ? "signs" : values, scale };
   }
-  const matrixType = name.startsWith("ffn_down") ? downType : type;
+  const fits = (wanted: TensorType) => shape[0]! % tensorTypes[wanted].block === 0;
+  const matrixType = name.startsWith("ffn_down") ? downType : use === "matrix" || fits(type) ? type : "Q8_0";
   const deviation = deviationOf(name, use, shape[0]!, h);
-  return { name, type: use === "matrix" ? matrixType : "F32", shape, use, deviation };
+  if (use === "router") return { name, type: "F32", shape, use, deviation };
+  return { name, type: matrixType, shape, use: "matrix", deviation };
 }
 
 /** Norms are the only vectors of weights that are near 1. */
@@ -229,7 +232,12 @@ function vectorKind(name: string): "norms" | "biases" {
 }
 
 /** Matrices keep the size of what they multiply; those that write to the residual stream add up to less than it. */
-function deviationOf(name: string, use: "matrix" | "router", inputs: number, h: Hyperparameters): number {
+function deviationOf(
+  name: string,
+  use: "matrix" | "each head" | "router",
+  inputs: number,
+  h: Hyperparameters,
+): number {
   const keep = 1 / Math.sqrt(inputs);
   if (use === "router") return routerSpread * keep;
   const writesResidual = name.startsWith("ffn_down") || name.startsWith("attn_output");
