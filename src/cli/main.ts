@@ -19,6 +19,11 @@ const entries: readonly CommandEntry[] = [
     load: () => import("./prepare.ts"),
   },
   {
+    name: "imatrix",
+    summary: "learn from a text which columns of a model's matrices matter",
+    load: () => import("./imatrix.ts"),
+  },
+  {
     name: "perplexity",
     summary: "measure how well a model expects a text",
     load: () => import("./perplexity.ts"),

@@ -108,7 +108,8 @@ export class StepRunner {
       this.#kept.push(kept!);
       return { step: kept!.step, reused: true, keep: true };
     }
-    const decode = shape.sequences.every(({ tokens }) => tokens === 1);
+    // Sums are placed anew in every step.
+    const decode = !this.#runtime.sums && shape.sequences.every(({ tokens }) => tokens === 1);
     const step = await WholeStep.build(this.#runtime, shape, decode ? undefined : this.#allocator);
     if (!decode) return { step, reused: false, keep: false };
     this.#kept.push({ shape, step });

@@ -1,5 +1,6 @@
 import { StowageError } from "../errors.ts";
 import type { KvRun } from "../kv/cache.ts";
+import type { ActivationSums } from "../model/activation-sums.ts";
 import type { LoadedModel } from "./load.ts";
 import { StepRunner } from "./step-runner.ts";
 
@@ -9,6 +10,8 @@ export interface TextPassOptions {
   /** Chunks to read. Default: all that are whole. */
   readonly chunks?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Sums up the activations. */
+  readonly sums?: ActivationSums | undefined;
 }
 
 /** A chunk was read. */
@@ -38,7 +41,7 @@ export async function* readText(
   options: TextPassOptions,
   scored: (logits: Float32Array, next: number) => void,
 ): AsyncGenerator<ChunkRead> {
-  const { chunkTokens, signal } = options;
+  const { chunkTokens, signal, sums } = options;
   const { tokenizer, engine, runtime } = model;
   const { contextTokens, stepTokens } = engine.limits;
   if (!Number.isInteger(chunkTokens) || chunkTokens < leastChunk || chunkTokens > contextTokens) {
@@ -51,7 +54,8 @@ export async function* readText(
   const chunks = Math.min(options.chunks ?? whole, whole);
   // Kernels round differently before all weights are where they stay.
   await engine.settled;
-  const steps = new StepRunner(runtime, { maxTokens: stepTokens, maxSequences: 1 });
+  const limits = { maxTokens: stepTokens, maxSequences: 1 };
+  const steps = new StepRunner({ ...runtime, ...(sums && { sums }) }, limits);
   try {
     for (let chunk = 0; chunk < chunks; chunk++) {
       const own = tokens.slice(chunk * chunkTokens, (chunk + 1) * chunkTokens);
@@ -61,6 +65,7 @@ export async function* readText(
       while (run.tokens.length < chunkTokens) {
         signal?.throwIfAborted();
         await runStep(steps, run, opened, own, stepTokens, scored);
+        sums?.commit();
       }
       yield { tokens, chunks, done: chunk + 1 };
     }

@@ -2,6 +2,7 @@ import type { Context } from "../ggml/context.ts";
 import type { Graph } from "../ggml/graph.ts";
 import type { Tensor } from "../ggml/tensor.ts";
 import type { KvTensors } from "../kv/tensors.ts";
+import type { ActivationSums } from "./activation-sums.ts";
 import { type AttentionOptions, selfAttention } from "./attention.ts";
 import { gatedNetwork } from "./feed-forward.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
@@ -50,6 +51,8 @@ export interface StepParts {
   readonly experts: ExpertPath;
   /** Where routing is left, when it is recorded. */
   readonly tap?: RoutingTap;
+  /** Told what every product of a layer is given, where that is wanted. */
+  readonly sums?: ActivationSums | undefined;
 }
 
 /**
@@ -97,10 +100,10 @@ export class Blocks {
   /** What the step is for, of the tokens that give an output: see {@link StepShape}. */
   head(x: Tensor): StepOutputs {
     const { context } = this.scope;
-    const { globals, shape, memory, tap } = this.parts;
+    const { globals, shape, memory } = this.parts;
     const { outputs, states = 0 } = shape;
     const final = this.norm(
-      tap && memory.outputs ? context.getRows(x, memory.outputs) : x,
+      this.#allGoOn && memory.outputs ? context.getRows(x, memory.outputs) : x,
       globals,
       "output_norm",
     );
@@ -132,6 +135,7 @@ export class Blocks {
    */
   project(weights: LayerWeights, names: readonly string[], x: Tensor): Projection[] {
     const { context } = this.scope;
+    this.#observe(weights, names, x);
     const prefix = weights === this.parts.globals ? "" : `blk.${this.layer}.`;
     const products = new Map<Tensor, Tensor>();
     for (const name of names) {
@@ -148,6 +152,22 @@ export class Blocks {
     });
   }
 
+  /** Whether the last layer is computed for tokens that need no logits too. */
+  get #allGoOn(): boolean {
+    return this.parts.tap !== undefined || this.parts.sums !== undefined;
+  }
+
+  /** Of the layers' matrices, but for routers: those are never quantised. */
+  #observe(weights: LayerWeights, names: readonly string[], x: Tensor): void {
+    const { sums, globals } = this.parts;
+    if (!sums || weights === globals || names[0]!.startsWith("ffn_gate_inp")) return;
+    sums.add(
+      this.scope,
+      names.map((name) => `blk.${this.layer}.${name}`),
+      x,
+    );
+  }
+
   /** What one weight makes of x: [rows, tokens]. */
   product(weights: LayerWeights, name: string, x: Tensor): Tensor {
     const [projection] = this.project(weights, [name], x);
@@ -161,11 +181,11 @@ export class Blocks {
 
   /**
    * Those rows of x [n, tokens] that go on in the current layer: in the last one, of the tokens that need logits. Where
-   * routing is recorded, all go on to the end.
+   * routing is recorded or activations are summed up, all go on to the end.
    */
   outputRows(x: Tensor): Tensor {
-    const { memory, hyperparameters, tap } = this.parts;
-    if (this.layer < hyperparameters.layers - 1 || !memory.outputs || tap) return x;
+    const { memory, hyperparameters } = this.parts;
+    if (this.layer < hyperparameters.layers - 1 || !memory.outputs || this.#allGoOn) return x;
     return this.scope.context.getRows(x, memory.outputs);
   }
 

@@ -72,7 +72,7 @@ export class ExpertsApart implements ExpertPath {
   async run(blocks: Blocks, weights: LayerWeights, x: Tensor, normed: Tensor, routing: Routing) {
     const { experts, expertsUsed } = this.#h;
     const [, tokens] = normed.shape;
-    const apart = runsApart(this.#h, tokens);
+    const apart = runsApart(this.#h, tokens) || blocks.parts.sums !== undefined;
     if (!apart && !this.#slots) return expertsTogether.run(blocks, weights, x, normed, routing);
 
     const ranking = this.#regions.keep(blocks, x, normed, routing);
@@ -172,7 +172,7 @@ export class ExpertsApart implements ExpertPath {
     const mine = this.#regions.indices(context, "order", first, count);
     const rows = context.getRows(this.#regions.rows(context, tokens), mine);
     const bias = biasOfOne(context, weights, expert);
-    const result = expertNetwork(blocks, products(context), bias, rows);
+    const result = expertNetwork(blocks, observed(blocks, products(context), expert), bias, rows);
     this.#regions.placeResult(result, first);
     graph.expand(result);
   }
@@ -192,6 +192,23 @@ export class ExpertsApart implements ExpertPath {
     }
     return context.add(this.#regions.rows(context, tokens), this.#regions.residual(context, tokens));
   }
+}
+
+/** The same products; of each it is told what it is given, where that is wanted. */
+function observed({ scope, layer, parts: { sums } }: Blocks, products: ExpertProducts, expert: number) {
+  if (!sums) return products;
+  const product: ExpertProducts["product"] = (weight, rows) => {
+    const joined = products.joined && weight === "ffn_gate_exps.weight";
+    const names = joined ? [weight, "ffn_up_exps.weight"] : [weight];
+    sums.add(
+      scope,
+      names.map((name) => `blk.${layer}.${name}`),
+      rows,
+      expert,
+    );
+    return products.product(weight, rows);
+  };
+  return { ...products, product };
 }
 
 /** The matrices of one expert among those of a layer in memory. */

@@ -4,6 +4,7 @@ import type { Backend } from "../ggml/backend.ts";
 import { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
 import type { KvTensors } from "../kv/tensors.ts";
+import type { ActivationSums } from "./activation-sums.ts";
 import { Blocks, type ExpertPath, type Scope, type StepOutputs } from "./blocks.ts";
 import { ExpertsApart, expertTensorRoom, runsApart } from "./experts-apart.ts";
 import { expertsTogether } from "./experts-together.ts";
@@ -29,6 +30,8 @@ export interface Runtime {
   readonly tap?: RoutingTap;
   /** What requests may have added to the weights. */
   readonly adapters?: Adapters;
+  /** Sums up what the layers' matrices are multiplied with, where that is wanted. */
+  readonly sums?: ActivationSums;
 }
 
 /** Graph tensors of one layer without experts, and of each sequence's attention in it. */
@@ -57,7 +60,10 @@ export interface Step {
 
 /** Whether a step of this shape runs as one graph that can be kept. */
 export function isWhole(runtime: Runtime, shape: StepShape): boolean {
-  return !runtime.experts && !runsApart(runtime.weights.layout.hyperparameters, tokenCount(shape));
+  const h = runtime.weights.layout.hyperparameters;
+  // What each expert is given is summed up where it runs by itself.
+  if (runtime.experts || (runtime.sums && h.experts > 0)) return false;
+  return !runsApart(h, tokenCount(shape));
 }
 
 /** One graph for the whole model, built once and run as often as steps have its shape. */
@@ -74,7 +80,7 @@ export class WholeStep implements Step {
   static async build(runtime: Runtime, shape: StepShape, allocator?: GraphAllocator): Promise<WholeStep> {
     const h = runtime.weights.layout.hyperparameters;
     const memory = new StepMemory(runtime.backend, h, shape);
-    const room = roomFor(h.layers, shape);
+    const room = roomFor(h.layers, shape) * roomFactor(runtime);
     const scope = openScope(runtime.backend, room);
     const outputs = await assemble(runtime, blocksFor(runtime, shape, memory, expertsTogether, scope));
     return new WholeStep(runtime.backend, memory, scope, outputs, allocator);
@@ -141,11 +147,12 @@ export class LayerwiseRunner {
     this.#runtime = runtime;
     // Dense layers before the first with experts share its graph.
     const layersAGraph = 1 + h.denseLayers;
-    this.#room =
+    const room =
       layersAGraph * (layerRoom + limits.maxSequences * sequenceRoom) +
       (layersAGraph + 1) * limits.maxSequences * adapterTensorRoom(runtime.adapters) +
       layerRoom +
       expertTensorRoom(h, limits.maxTokens);
+    this.#room = room * roomFactor(runtime);
     this.#context = new Context(backend.native, { tensors: this.#room, graphNodes: this.#room });
     this.#allocator = new GraphAllocator(backend.native, backend.hostBufferType);
     const runScope = async (blocks: Blocks) => {
@@ -197,7 +204,7 @@ export class LayerwiseRunner {
 }
 
 function blocksFor(
-  { weights, kv, contextTokens, tap }: Runtime,
+  { weights, kv, contextTokens, tap, sums }: Runtime,
   shape: StepShape,
   memory: StepMemory,
   experts: ExpertPath,
@@ -206,7 +213,7 @@ function blocksFor(
   const { hyperparameters } = weights.layout;
   const { globals } = weights;
   const parts = { hyperparameters, shape, memory, kv, globals, contextTokens, experts };
-  return new Blocks({ ...parts, ...(tap && { tap }) }, scope);
+  return new Blocks({ ...parts, ...(tap && { tap }), ...(sums && { sums }) }, scope);
 }
 
 const none = new Float32Array(0);
@@ -226,6 +233,11 @@ async function assemble({ family, weights }: Runtime, blocks: Blocks): Promise<S
   // States first: they are ready before the product that gives logits.
   for (const output of [outputs.states, outputs.logits]) if (output) blocks.scope.graph.expand(output);
   return outputs;
+}
+
+/** Four tensors for each product that is summed up are no more than a layer has anyway. */
+function roomFactor({ sums }: Runtime): number {
+  return sums ? 2 : 1;
 }
 
 function roomFor(layers: number, shape: StepShape): number {
