@@ -75,7 +75,15 @@ export function otherRanges(ranges: readonly CharacterRange[]): CharacterRange[]
   return others;
 }
 
-/** What is in both. */
+/** What is in both; each has to be in order, none touching another. */
 export function commonRanges(a: readonly CharacterRange[], b: readonly CharacterRange[]): CharacterRange[] {
-  return otherRanges([...otherRanges(a), ...otherRanges(b)]);
+  const common: CharacterRange[] = [];
+  for (let inA = 0, inB = 0; inA < a.length && inB < b.length; ) {
+    const first = Math.max(a[inA]![0], b[inB]![0]);
+    const last = Math.min(a[inA]![1], b[inB]![1]);
+    if (first <= last) common.push([first, last]);
+    if (a[inA]![1] < b[inB]![1]) inA++;
+    else inB++;
+  }
+  return common;
 }
