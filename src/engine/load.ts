@@ -95,7 +95,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     }
     if (options.recordRouting !== undefined) {
       requireExperts(options.recordRouting, h);
-      const tap = own(new RoutingTap(backend, h, limits.stepTokens));
+      const tap = own(new RoutingTap(backend, weights, limits.stepTokens));
       recorder = await RoutingRecorder.create(options.recordRouting, path, h, tap);
     }
     const runtime = {

@@ -16,6 +16,24 @@ import { type LoadOptions, loadEngine } from "./load.ts";
 const prompts = ["The captain looked at the sea, and", "const sum = (a, b) =>", "One, two, three, four,"];
 const maxTokens = 12;
 
+/** The share of the next layer's choice that the guess at a layer names. */
+function lookAheadOf(
+  { request, layers, used, chosen, guessed }: RoutingLog,
+  wanted: number,
+  layer: number,
+): number {
+  const row = (ids: Uint16Array, token: number, layer: number) => {
+    const start = (token * layers + layer) * used;
+    return [...ids.subarray(start, start + used)];
+  };
+  const mine = [...request.keys()].filter((token) => request[token] === wanted);
+  const right = mine.map((token) => {
+    const named = row(guessed!, token, layer);
+    return row(chosen, token, layer + 1).filter((expert) => named.includes(expert)).length;
+  });
+  return right.reduce((sum, count) => sum + count, 0) / (mine.length * used);
+}
+
 describe("recorded routing", { skip: withoutSample }, () => {
   const folder = mkdtempSync(join(tmpdir(), "stowage-recorder-"));
   const path = join(folder, "a.routing");
@@ -73,8 +91,12 @@ describe("recorded routing", { skip: withoutSample }, () => {
     let same = 0;
     let all = 0;
     for (const [index, mine] of tokens.entries()) {
-      const { trace } = await routingOf(model.runtime, mine.slice(0, -1));
+      const { trace, lookAhead } = await routingOf(model.runtime, mine.slice(0, -1));
       assert.equal(traces[index]!.tokens, trace.tokens);
+      lookAhead.forEach((agreement, layer) => {
+        const found = lookAheadOf(log, index + 1, layer);
+        assert.ok(Math.abs(found - agreement) < 0.03, `${found}, not ${agreement}`);
+      });
       trace.chosen.forEach((expert, place) => {
         all++;
         if (traces[index]!.chosen[place] === expert) same++;

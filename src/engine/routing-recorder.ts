@@ -58,6 +58,7 @@ export class RoutingRecorder {
     const numbers = Array.from({ length: this.#layers }, (_, index) => this.#firstLayer + index);
     const logits = numbers.map((layer) => this.tap.logits(layer, count));
     const chosen = numbers.map((layer) => this.tap.chosen(layer, count));
+    const guessed = numbers.map((layer) => this.tap.guessed(layer, count));
     const step = this.#step++;
     let row = 0;
     for (const { request, position: first, tokens, kept, promptTokens } of shares) {
@@ -67,8 +68,11 @@ export class RoutingRecorder {
         const at = row + index;
         this.#writer.add(
           { request, position, token: tokens[index]!, step, decoded },
-          logits.map((all) => all.subarray(at * this.#experts, (at + 1) * this.#experts)),
-          chosen.map((all) => all.subarray(at * this.#used, (at + 1) * this.#used)),
+          {
+            logits: logits.map((all) => all.subarray(at * this.#experts, (at + 1) * this.#experts)),
+            chosen: chosen.map((all) => all.subarray(at * this.#used, (at + 1) * this.#used)),
+            guessed: guessed.map((all) => all.subarray(at * this.#used, (at + 1) * this.#used)),
+          },
         );
       }
       row += tokens.length;

@@ -212,7 +212,8 @@ function blocksFor(
 ): Blocks {
   const { hyperparameters } = weights.layout;
   const { globals } = weights;
-  const parts = { hyperparameters, shape, memory, kv, globals, contextTokens, experts };
+  const path = tap ? recorded(experts, tap) : experts;
+  const parts = { hyperparameters, shape, memory, kv, globals, contextTokens, experts: path };
   return new Blocks({ ...parts, ...(tap && { tap }), ...(sums && { sums }) }, scope);
 }
 
@@ -220,6 +221,16 @@ const none = new Float32Array(0);
 
 function floatsOf(output: Tensor | undefined): Float32Array {
   return output?.floats() ?? none;
+}
+
+/** Experts run as on `path`; their routing is left in the tap before. */
+function recorded(path: ExpertPath, tap: RoutingTap): ExpertPath {
+  return {
+    run(blocks, weights, x, normed, routing) {
+      tap.keep(blocks, routing, x);
+      return path.run(blocks, weights, x, normed, routing);
+    },
+  };
 }
 
 /** The whole model, from token ids to logits or states; ends with a graph that is yet to be run. */

@@ -57,7 +57,6 @@ export function route(
   const { ranked, weighed } = scoresOf(blocks, weights, logits, options);
   const ranking = context.argsort(ranked);
   const chosen = context.view(ranking, [expertsUsed, tokens], [ranking.strides[1]], 0);
-  blocks.parts.tap?.keep(blocks.scope, blocks.layer, logits, chosen);
   const picked = context.getRows(context.reshape3d(weighed, 1, experts, tokens), chosen);
   const final = weightsOf(blocks, picked, options);
   graph.expand(final);

@@ -1,11 +1,15 @@
 import type { Backend } from "../ggml/backend.ts";
 import { Buffer } from "../ggml/buffer.ts";
-import type { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
-import type { Scope } from "./blocks.ts";
+import type { Blocks, Scope } from "./blocks.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
+import type { Routing } from "./router.ts";
+import type { ModelWeights } from "./weights.ts";
 
 const elementBytes = 4;
+
+/** What is kept of a layer, each [elements, tokens]. */
+type Kind = "logits" | "chosen" | "guessed";
 
 /**
  * Where steps leave what their routers said and chose, to be recorded: memory of its own, which the graphs' working
@@ -13,42 +17,48 @@ const elementBytes = 4;
  */
 export class RoutingTap {
   readonly #h: Hyperparameters;
+  readonly #weights: ModelWeights;
   readonly #buffer: Buffer;
   readonly #maxTokens: number;
 
   /** @param maxTokens the most tokens of a step */
-  constructor(backend: Backend, h: Hyperparameters, maxTokens: number) {
-    this.#h = h;
+  constructor(backend: Backend, weights: ModelWeights, maxTokens: number) {
+    this.#h = weights.layout.hyperparameters;
+    this.#weights = weights;
     this.#maxTokens = maxTokens;
-    const bytes = (h.layers - h.denseLayers) * this.#layerBytes;
+    const bytes = (this.#h.layers - this.#h.denseLayers) * this.#layerBytes;
     this.#buffer = Buffer.allocate(backend.native, backend.hostBufferType, bytes);
   }
 
   /**
-   * Adds to a graph what copies the routing of its layer here.
-   * @param logits F32 [experts, tokens]
-   * @param chosen I32 [expertsUsed, tokens]
+   * Adds to a graph what copies the routing of its layer here, and what the next layer's router would choose for x.
+   * @param x the residual stream that goes to the experts, [width, tokens]
    */
-  keep({ context, graph }: Scope, layer: number, logits: Tensor, chosen: Tensor): void {
-    const [, tokens] = logits.shape;
-    graph.expand(context.copy(logits, this.#leaf(context, "F32", layer, this.#h.experts, tokens, 0)));
-    const behind = this.#h.experts * this.#maxTokens * elementBytes;
-    graph.expand(
-      context.copy(chosen, this.#leaf(context, "I32", layer, this.#h.expertsUsed, tokens, behind)),
-    );
+  keep({ scope, layer }: Blocks, { logits, ranking, rankingAt }: Routing, x: Tensor): void {
+    this.#copy(scope, layer, "logits", logits);
+    this.#copy(scope, layer, "chosen", this.#best(scope, ranking));
+    const next = this.#weights.layers[layer + 1];
+    if (next) this.#copy(scope, layer, "guessed", this.#best(scope, rankingAt(next, x)));
   }
 
   /** What the router of a layer with experts said in the latest step, F32 [tokens][experts]. Valid until the next. */
   logits(layer: number, tokens: number): Float32Array {
-    const bytes = this.#buffer.bytes(this.#start(layer), this.#h.experts * tokens * elementBytes);
-    return new Float32Array(bytes.buffer, bytes.byteOffset, this.#h.experts * tokens);
+    const { buffer, byteOffset } = this.#bytes(layer, "logits", tokens);
+    return new Float32Array(buffer, byteOffset, this.#h.experts * tokens);
   }
 
   /** What it chose, I32 [tokens][expertsUsed]. */
   chosen(layer: number, tokens: number): Int32Array {
-    const offset = this.#start(layer) + this.#h.experts * this.#maxTokens * elementBytes;
-    const bytes = this.#buffer.bytes(offset, this.#h.expertsUsed * tokens * elementBytes);
-    return new Int32Array(bytes.buffer, bytes.byteOffset, this.#h.expertsUsed * tokens);
+    const { buffer, byteOffset } = this.#bytes(layer, "chosen", tokens);
+    return new Int32Array(buffer, byteOffset, this.#h.expertsUsed * tokens);
+  }
+
+  /** What the next layer's router would have chosen, I32 [tokens][expertsUsed]; 0 at the last layer. */
+  guessed(layer: number, tokens: number): Int32Array {
+    const length = this.#h.expertsUsed * tokens;
+    if (layer === this.#h.layers - 1) return new Int32Array(length);
+    const { buffer, byteOffset } = this.#bytes(layer, "guessed", tokens);
+    return new Int32Array(buffer, byteOffset, length);
   }
 
   dispose(): void {
@@ -56,23 +66,31 @@ export class RoutingTap {
   }
 
   get #layerBytes(): number {
-    return (this.#h.experts + this.#h.expertsUsed) * this.#maxTokens * elementBytes;
+    return (this.#h.experts + 2 * this.#h.expertsUsed) * this.#maxTokens * elementBytes;
   }
 
-  #start(layer: number): number {
-    return (layer - this.#h.denseLayers) * this.#layerBytes;
+  #bytes(layer: number, kind: Kind, tokens: number): Uint8Array<ArrayBuffer> {
+    return this.#buffer.bytes(this.#offset(layer, kind), this.#elements(kind) * tokens * elementBytes);
   }
 
-  #leaf(
-    context: Context,
-    type: "F32" | "I32",
-    layer: number,
-    rows: number,
-    tokens: number,
-    behind: number,
-  ): Tensor {
-    const tensor = context.tensor(type, [rows, tokens]);
-    this.#buffer.placeAt(tensor, this.#start(layer) + behind);
-    return tensor;
+  #elements(kind: Kind): number {
+    return kind === "logits" ? this.#h.experts : this.#h.expertsUsed;
+  }
+
+  #offset(layer: number, kind: Kind): number {
+    const { experts, expertsUsed } = this.#h;
+    const before = kind === "logits" ? 0 : kind === "chosen" ? experts : experts + expertsUsed;
+    return (layer - this.#h.denseLayers) * this.#layerBytes + before * this.#maxTokens * elementBytes;
+  }
+
+  #best({ context }: Scope, ranking: Tensor): Tensor {
+    const [, tokens] = ranking.shape;
+    return context.view(ranking, [this.#h.expertsUsed, tokens], [ranking.strides[1]], 0);
+  }
+
+  #copy({ context, graph }: Scope, layer: number, kind: Kind, from: Tensor): void {
+    const place = context.tensor(kind === "logits" ? "F32" : "I32", [this.#elements(kind), from.shape[1]]);
+    this.#buffer.placeAt(place, this.#offset(layer, kind));
+    graph.expand(context.copy(from, place));
   }
 }

@@ -6,7 +6,8 @@
  *     chunks: u32 compressed bytes, u32 records, u32 CRC-32 of the compressed bytes, bytes (deflate, raw)
  *
  * A record is one token, little endian: u32 request, u32 position, i32 token, u32 step, u32 decoded; then for all layers
- * F32 peaks, u16 chosen experts [used] and u8 drops [experts], see `routing-log.ts`; filled up to a multiple of 4 bytes.
+ * F32 peaks, u16 chosen experts [used], u16 guessed experts [used] and u8 drops [experts], see `routing-log.ts`; filled up
+ * to a multiple of 4 bytes.
  */
 import type { RoutingSource } from "./routing-log.ts";
 
@@ -22,6 +23,7 @@ export const headWords = 5;
 export interface RecordLayout {
   readonly peaks: number;
   readonly chosen: number;
+  readonly guessed: number;
   readonly drops: number;
   readonly bytes: number;
 }
@@ -29,6 +31,7 @@ export interface RecordLayout {
 export function recordLayout({ layers, experts, used }: RoutingSource): RecordLayout {
   const peaks = headWords * 4;
   const chosen = peaks + layers * 4;
-  const drops = chosen + layers * used * 2;
-  return { peaks, chosen, drops, bytes: Math.ceil((drops + layers * experts) / 4) * 4 };
+  const guessed = chosen + layers * used * 2;
+  const drops = guessed + layers * used * 2;
+  return { peaks, chosen, guessed, drops, bytes: Math.ceil((drops + layers * experts) / 4) * 4 };
 }

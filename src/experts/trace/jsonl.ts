@@ -95,6 +95,7 @@ function logOf(path: string, tokens: readonly Token[]): RoutingLog {
     step: Uint32Array.from(tokens, (_, index) => index),
     decoded: new Uint8Array(count).fill(1),
     chosen,
+    guessed: undefined,
     scores: undefined,
   };
 }

@@ -110,6 +110,7 @@ function emptyLog(shape: RoutingSource, count: number) {
     step: new Uint32Array(count),
     decoded: new Uint8Array(count),
     chosen: new Uint16Array(count * layers * used),
+    guessed: new Uint16Array(count * layers * used),
     scores: { peak: new Float32Array(count * layers), drop: new Uint8Array(count * layers * experts) },
   };
 }
@@ -122,7 +123,7 @@ function fill(
   path: string,
 ): void {
   const { layers, experts, used } = log;
-  const { peaks, chosen, drops } = recordLayout(log);
+  const { peaks, drops, ...ids } = recordLayout(log);
   for (let at = 0, index = first; at < raw.length; at += recordBytes, index++) {
     if (index >= log.count) throw invalid(path, "chunk", index, "more records than its head says");
     const [request, position, token, step, decoded] = Array.from({ length: headWords }, (_, word) =>
@@ -136,10 +137,12 @@ function fill(
     for (let layer = 0; layer < layers; layer++) {
       log.scores.peak[index * layers + layer] = raw.readFloatLE(at + peaks + layer * 4);
     }
-    for (let place = 0; place < layers * used; place++) {
-      const expert = raw.readUInt16LE(at + chosen + place * 2);
-      if (expert >= experts) throw invalid(path, "expert", expert, `below ${experts}`);
-      log.chosen[index * layers * used + place] = expert;
+    for (const kind of ["chosen", "guessed"] as const) {
+      for (let place = 0; place < layers * used; place++) {
+        const expert = raw.readUInt16LE(at + ids[kind] + place * 2);
+        if (expert >= experts) throw invalid(path, "expert", expert, `below ${experts}`);
+        log[kind][index * layers * used + place] = expert;
+      }
     }
     log.scores.drop.set(raw.subarray(at + drops, at + drops + layers * experts), index * layers * experts);
   }

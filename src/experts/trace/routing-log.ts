@@ -28,6 +28,11 @@ export interface RoutingLog extends RoutingSource {
   readonly decoded: Uint8Array;
   /** Chosen experts by falling rank, [layers][used] a token. */
   readonly chosen: Uint16Array;
+  /**
+   * What the next layer's router would choose for this layer's residual stream, [layers][used] a token: a guess of the
+   * next layer's experts, 0 for the last layer. Where the source tells.
+   */
+  readonly guessed: Uint16Array | undefined;
   /** What the router said of all experts, where the source tells; see {@link RouterScores}. */
   readonly scores: RouterScores | undefined;
 }

@@ -8,17 +8,14 @@ import { hasCode } from "../../../test/has-code.ts";
 import { chunkBytes, recordLayout } from "./format.ts";
 import { readRoutingTrace } from "./reader.ts";
 import { probabilities, type RoutingSource, tracesOf } from "./routing-log.ts";
-import { RoutingTraceWriter, type TokenToRecord } from "./writer.ts";
+import { RoutingTraceWriter, type TokenRouting, type TokenToRecord } from "./writer.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "stowage-trace-"));
 after(() => rmSync(folder, { recursive: true }));
 const path = join(folder, "a.routing");
 const small: RoutingSource = { model: "a model", layers: 3, experts: 5, used: 2 };
 
-interface Recorded extends TokenToRecord {
-  readonly logits: readonly Float32Array[];
-  readonly chosen: readonly Int32Array[];
-}
+interface Recorded extends TokenToRecord, TokenRouting {}
 
 function tokenOf({ layers, experts, used }: RoutingSource, seed: number): Recorded {
   const value = (n: number) => Math.sin(seed * 37 + n) * 6;
@@ -36,13 +33,14 @@ function tokenOf({ layers, experts, used }: RoutingSource, seed: number): Record
     decoded: seed % 2 === 1,
     logits,
     chosen,
+    guessed: chosen.toReversed(),
   };
 }
 
 async function write(source: RoutingSource, tokens: readonly Recorded[]): Promise<RoutingTraceWriter> {
   const writer = await RoutingTraceWriter.create(path, source);
   for (const token of tokens) {
-    writer.add(token, token.logits, token.chosen);
+    writer.add(token, token);
     await writer.ready();
   }
   await writer.close();

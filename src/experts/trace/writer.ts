@@ -16,6 +16,16 @@ export interface TokenToRecord {
   readonly decoded: boolean;
 }
 
+/** What is recorded of a token, by layer. */
+export interface TokenRouting {
+  /** Of the router, [experts] each. */
+  readonly logits: readonly Float32Array[];
+  /** Experts by falling rank, [used] each. */
+  readonly chosen: readonly Int32Array[];
+  /** See `RoutingLog.guessed`. */
+  readonly guessed: readonly Int32Array[];
+}
+
 /** Chunks that wait for the disk at most, before {@link RoutingTraceWriter.ready} makes its caller wait. */
 const mostWaiting = 4;
 
@@ -62,14 +72,10 @@ export class RoutingTraceWriter {
     this.#chunk = this.#newChunk();
   }
 
-  /**
-   * Records one token.
-   * @param logits of the router, [layers] arrays of [experts]
-   * @param chosen experts by falling rank, [layers] arrays of [used]
-   */
-  add(token: TokenToRecord, logits: readonly Float32Array[], chosen: readonly Int32Array[]): void {
+  /** Records one token. */
+  add(token: TokenToRecord, { logits, chosen, guessed }: TokenRouting): void {
     const { layers, experts, used } = this.#source;
-    const { peaks, chosen: chosenAt, drops, bytes } = this.#layout;
+    const { peaks, chosen: chosenAt, guessed: guessedAt, drops, bytes } = this.#layout;
     const chunk = this.#chunk;
     const start = this.#records * bytes;
     const head = [token.request, token.position, token.token, token.step, token.decoded ? 1 : 0];
@@ -82,7 +88,9 @@ export class RoutingTraceWriter {
       for (let expert = 0; expert < experts; expert++) peak = Math.max(peak, row[expert]!);
       chunk.writeFloatLE(peak, start + peaks + layer * 4);
       for (let rank = 0; rank < used; rank++) {
-        chunk.writeUInt16LE(chosen[layer]![rank]!, start + chosenAt + (layer * used + rank) * 2);
+        const place = start + (layer * used + rank) * 2;
+        chunk.writeUInt16LE(chosen[layer]![rank]!, place + chosenAt);
+        chunk.writeUInt16LE(guessed[layer]![rank]!, place + guessedAt);
       }
       const at = start + drops + layer * experts;
       for (let expert = 0; expert < experts; expert++) {
