@@ -10,6 +10,7 @@
  */
 import { gguf } from "../src/gguf/values.ts";
 import type { SyntheticShape } from "../src/model/synth.ts";
+import { wordPieceVocabulary } from "./vocabularies.ts";
 
 /** A mixture of 8 experts, two layers, 4 heads of 64. */
 export const tinyExperts = {
@@ -58,8 +59,23 @@ export const tinyLatentHeads: SyntheticShape = {
   },
 };
 
+/** What encoders' files say beside the common keys. */
+const encoderKeys = {
+  "attention.layer_norm_epsilon": gguf.f32(1e-12),
+  "attention.causal": gguf.bool(false),
+  pooling_type: gguf.u32(1),
+};
+const wordPieces = wordPieceVocabulary();
+const tinyEncoder = {
+  ...tinyDense,
+  tokenizer: wordPieces,
+  vocabulary: (wordPieces["tokenizer.ggml.tokens"]!.value as string[]).length,
+  metadata: encoderKeys,
+} as const;
+
 /** By architecture. */
 export const tinyShapes: Readonly<Record<string, SyntheticShape>> = {
+  bert: { ...tinyEncoder, architecture: "bert" },
   // As DeepSeek V3: a matrix of keys and one of values for each head, sigmoids.
   deepseek2: {
     ...tinyExperts,
@@ -106,6 +122,7 @@ export const tinyShapes: Readonly<Record<string, SyntheticShape>> = {
   },
   llama: { ...tinyExperts, architecture: "llama" },
   mistral3: { ...tinyDense, architecture: "mistral3" },
+  "nomic-bert": { ...tinyEncoder, architecture: "nomic-bert" },
   olmoe: { ...tinyExperts, architecture: "olmoe" },
   qwen2: { ...tinyDense, architecture: "qwen2" },
   qwen3: { ...tinyDense, architecture: "qwen3" },

@@ -6,7 +6,7 @@ import { after, before, describe, test } from "node:test";
 import { collect } from "../../test/collect.ts";
 import { EmbeddingPeer, vectorDistance } from "../../test/embedding-peer.ts";
 import { hasCode } from "../../test/has-code.ts";
-import { tinyDense } from "../../test/tiny-model.ts";
+import { tinyDense, tinyShapes } from "../../test/tiny-model.ts";
 import { writeSyntheticModel } from "../model/synth.ts";
 import { poolingFor, shapeVector } from "./embedding.ts";
 import { type LoadedModel, loadEngine } from "./load.ts";
@@ -61,6 +61,58 @@ describe("embeddings of a decoder", () => {
       }
     });
   }
+});
+
+describe("embeddings of encoders", () => {
+  for (const architecture of ["bert", "nomic-bert"]) {
+    for (const type of Object.keys(bounds) as (keyof typeof bounds)[]) {
+      test(`${architecture}, ${type}: as libllama's, for every pooling, alone and side by side`, async () => {
+        const path = join(folder, `${architecture}-${type}.gguf`);
+        await writeSyntheticModel(path, { ...tinyShapes[architecture]!, type, seed: 7 });
+        const model = await load(path);
+        const texts = [1, 7, 61, 130, 256].map((length) => tokensOf(length, length));
+        for (const pooling of poolings) {
+          const peer = await EmbeddingPeer.load(path, pooling, 256);
+          const together = texts.map((tokens) => model.engine.embed({ tokens, pooling }).result);
+          for (const [index, tokens] of texts.entries()) {
+            const expected = peer.embed(tokens);
+            const alone = await model.engine.embed({ tokens, pooling }).result;
+            for (const { vectors } of [alone, await together[index]!]) {
+              assert.equal(vectors.length, expected.length);
+              for (const [token, vector] of vectors.entries()) {
+                const distance = vectorDistance(vector, expected[token]!);
+                assert.ok(distance < bounds[type], `${pooling}, ${tokens.length} tokens: ${distance}`);
+              }
+            }
+          }
+          peer.dispose();
+        }
+        await model.dispose();
+      });
+    }
+  }
+
+  test("generate nothing, keep nothing, and take texts of the whole context", async () => {
+    const path = join(folder, "bert-F32.gguf");
+    const model = await load(path);
+    assert.throws(() => model.engine.submit({ prompt: [1, 2] }), hasCode("model_embeds"));
+    assert.equal(model.plan.kv, 0);
+    assert.equal(model.pooling, "mean");
+    assert.equal(model.engine.limits.contextTokens, 256);
+    const tokens = tokensOf(257, 1);
+    assert.throws(() => model.engine.embed({ tokens, pooling: "cls" }), hasCode("embedding_too_long"));
+    const twice = [0, 1].map(() => model.engine.embed({ tokens: tokens.slice(1), pooling: "last" }).result);
+    const [first, second] = await Promise.all(twice);
+    const later = await model.engine.embed({ tokens: tokens.slice(1), pooling: "last" }).result;
+    for (const { vectors, cachedTokens } of [second!, later]) {
+      assert.ok(vectorDistance(vectors[0]!, first!.vectors[0]!) < bounds.F32);
+      assert.equal(cachedTokens, 0);
+    }
+    const running = model.engine.embed({ tokens: tokens.slice(1), pooling: "mean" });
+    running.cancel();
+    await assert.rejects(running.result, hasCode("request_cancelled"));
+    await model.dispose();
+  });
 });
 
 describe("embeddings beside generations", () => {

@@ -96,8 +96,8 @@ export class Engine {
    */
   submit(request: SequenceRequest): Sequence {
     if (this.#closed) throw new StowageError("engine_closed", {});
-    const { family } = this.#runtime;
-    if (family.encoder) throw new StowageError("model_embeds", { architecture: family.name });
+    const { encoder, architecture } = this.#runtime.weights.layout.hyperparameters;
+    if (encoder) throw new StowageError("model_embeds", { architecture });
     const sequence = new Sequence({
       id: this.#nextId++,
       arrived: performance.now(),
@@ -237,12 +237,20 @@ export class Engine {
   #admit(): void {
     while (this.#waiting.length > 0 && this.#running.length < this.limits.maxSequences) {
       const sequence = this.#waiting[0]!;
-      const run = this.#cache.open(prefixOf(sequence), sequence.tokens.length, adaptersOf(sequence)?.key);
+      const prefix = this.#prefixOf(sequence);
+      const run = this.#cache.open(prefix, sequence.tokens.length, adaptersOf(sequence)?.key);
       if (!run) return;
       this.#waiting.shift();
       this.#running.push(sequence);
       sequence.begin(run);
     }
+  }
+
+  /** The tokens whose keys and values may have been left by others: of encoders none, which keep nothing. */
+  #prefixOf(sequence: Work): readonly number[] {
+    const { encoder } = this.#runtime.weights.layout.hyperparameters;
+    const reuses = sequence instanceof Sequence || sequence.reusesPrefix;
+    return reuses && !encoder ? sequence.tokens : [];
   }
 
   async #step(): Promise<void> {
@@ -372,11 +380,6 @@ export class Engine {
       this.#runtime.backend.abort();
     }
   }
-}
-
-/** The tokens whose keys and values may have been left by others. */
-function prefixOf(sequence: Work): readonly number[] {
-  return sequence instanceof EmbeddingSequence && !sequence.reusesPrefix ? [] : sequence.tokens;
 }
 
 function recordOf(

@@ -15,6 +15,7 @@ import { type Pooling, pooledBy } from "../model/pooling.ts";
 import { RoutingTap } from "../model/routing-tap.ts";
 import { ModelWeights } from "../model/weights.ts";
 import { FirstComeFirstServed } from "../scheduler/policies/fcfs.ts";
+import { WholeSequences } from "../scheduler/policies/whole.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { Engine } from "./engine.ts";
 import type { ExpertOptions } from "./expert-memory.ts";
@@ -105,7 +106,8 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
       ...(adapters && { adapters }),
       ...(recorder && { tap: recorder.tap }),
     };
-    const engine = new Engine(runtime, tokenizer, new FirstComeFirstServed(), limits, recorder);
+    const policy = h.encoder ? new WholeSequences() : new FirstComeFirstServed();
+    const engine = new Engine(runtime, tokenizer, policy, limits, recorder);
     const dispose = async () => {
       await engine.close();
       // What is left of a trace may fail to be written: the memory is given back all the same.
@@ -115,7 +117,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
       for (const resource of owned.splice(0).reverse()) resource.dispose();
       await recorded;
     };
-    const usual = family.encoder ? "mean" : "last";
+    const usual = h.encoder ? "mean" : "last";
     const pooling = options.pooling ?? pooledBy(file.metadata, h.architecture) ?? usual;
     return { engine, tokenizer, runtime, hyperparameters: h, plan, pooling, experts, dispose };
   } catch (error) {

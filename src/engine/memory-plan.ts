@@ -122,25 +122,19 @@ function computeBytes(
   const shared = h.sharedExpertWidth > 0 ? 4 * h.width + 3 * h.sharedExpertWidth : 0;
   const experts = h.experts > 0 ? 4 * h.width + 3 * h.expertWidth : 0;
   const network = Math.max(dense, shared, experts);
+  const activations = tokens * Math.max(attention, network) * floatBytes;
   // Queries of short prefills are filled up to a tile.
   const filledUp =
     Math.min(limits.maxSequences, Math.ceil(tokens / leastTileRows)) * queryRows(leastTileRows);
   const padded = filledUp * h.heads * attendedWidth(h.headWidth, 1) * floatBytes;
   const masks = Math.max(tokens, filledUp) * keys * 2 * (h.window ? 2 : 1);
   const attended = tokens * h.heads * h.headWidth * floatBytes;
+  if (h.encoder) return activations + attended;
   // The cells of one sequence and layer at a time, see Blocks.
   const dequantised = isQuantised(kvTypes) ? 2 * keys * h.kvHeads * h.headWidth * floatBytes : 0;
   const logits = limits.maxSequences * vocabulary * floatBytes;
   const apart = h.experts > 0 ? expertRegionBytes(h, tokens) : 0;
-  return (
-    tokens * Math.max(attention, network) * floatBytes +
-    masks +
-    padded +
-    attended +
-    dequantised +
-    logits +
-    apart
-  );
+  return activations + masks + padded + attended + dequantised + logits + apart;
 }
 
 /** What adapters add to a product at a time, before it is added: as wide as the widest product, for every token. */

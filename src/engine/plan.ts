@@ -90,7 +90,7 @@ export function sized(
 /** The options with their defaults. @throws StowageError load_option */
 function sizesOf(
   options: SizeOptions,
-  { contextTrained }: Hyperparameters,
+  { contextTrained, encoder }: Hyperparameters,
 ): { limits: EngineLimits; kvTokens: number } {
   const contextTokens = whole(
     "contextTokens",
@@ -98,7 +98,9 @@ function sizesOf(
     contextTrained,
   );
   const maxSequences = whole("maxSequences", options.maxSequences ?? defaultSequences, 1024);
-  const stepTokens = whole("stepTokens", options.stepTokens ?? defaultStepTokens, 1 << 16);
+  const asked = whole("stepTokens", options.stepTokens ?? defaultStepTokens, 1 << 16);
+  // The sequences of an encoder are never cut.
+  const stepTokens = encoder ? Math.max(asked, contextTokens) : asked;
   const kvDefault = Math.max(defaultContexts * contextTokens, maxSequences * leastTokensASequence);
   const kvTokens = whole("kvTokens", options.kvTokens ?? kvDefault, 1 << 30);
   return { limits: { contextTokens, maxSequences, stepTokens }, kvTokens };

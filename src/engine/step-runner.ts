@@ -163,7 +163,7 @@ function fill(
       tokens[row] = entry.tokens[offset]!;
       positions[row] = position;
       cells[row] = BigInt(entry.run.first + position);
-      fillMaskRow(masks[index]!, offset, keys, position);
+      if (masks.length > 0) fillMaskRow(masks[index]!, offset, keys, position);
       if (windowMasks) fillMaskRow(windowMasks[index]!, offset, keys, position, window);
       row++;
     }

@@ -28,6 +28,8 @@ const base = {
   ggml_mul: "void* ggml_mul(void*, void*, void*)",
   ggml_scale: "void* ggml_scale(void*, void*, float)",
   ggml_tanh: "void* ggml_tanh(void*, void*)",
+  ggml_norm: "void* ggml_norm(void*, void*, float)",
+  ggml_gelu: "void* ggml_gelu(void*, void*)",
   ggml_rms_norm: "void* ggml_rms_norm(void*, void*, float)",
   ggml_mul_mat: "void* ggml_mul_mat(void*, void*, void*)",
   ggml_out_prod: "void* ggml_out_prod(void*, void*, void*)",

@@ -128,6 +128,13 @@ export class Context {
   scale(a: Tensor, factor: number): Tensor {
     return this.#make("ggml_scale", a.pointer, factor);
   }
+  /** (a - mean) / deviation of each row. */
+  norm(a: Tensor, epsilon: number): Tensor {
+    return this.#make("ggml_norm", a.pointer, epsilon);
+  }
+  gelu(a: Tensor): Tensor {
+    return this.#make("ggml_gelu", a.pointer);
+  }
   rmsNorm(a: Tensor, epsilon: number): Tensor {
     return this.#make("ggml_rms_norm", a.pointer, epsilon);
   }
@@ -293,7 +300,14 @@ export class Context {
    * often 1.
    * @param softCap scores go through softCap · tanh(score / softCap); 0 for none
    */
-  flashAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: number, softCap = 0): Tensor {
+  flashAttention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | undefined,
+    scale: number,
+    softCap = 0,
+  ): Tensor {
     const bias = 0;
     const { pointer } = q;
     return this.#make(
@@ -301,7 +315,7 @@ export class Context {
       pointer,
       k.pointer,
       v.pointer,
-      mask.pointer,
+      mask?.pointer ?? 0n,
       scale,
       bias,
       softCap,

@@ -38,7 +38,8 @@ export function kvShape(h: Hyperparameters, cells: number, types: KvTypes = defa
   }
   const tailOf = (width: number) => (isQuantised(types) ? 0 : attendedWidth(width, 1) - width);
   return {
-    layers,
+    // Encoders keep nothing.
+    layers: h.encoder ? 0 : layers,
     width: kvHeads * headWidth,
     valueWidth: h.latent?.absorbed ? 0 : kvHeads * valueWidth,
     cells,

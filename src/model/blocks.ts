@@ -97,11 +97,20 @@ export class Blocks {
     return bias ? context.add(scaled, bias) : scaled;
   }
 
+  /** Norm by mean and deviation, then the element-wise weights `name`.weight, and `name`.bias. */
+  layerNorm(x: Tensor, weights: LayerWeights, name: string): Tensor {
+    const { context } = this.scope;
+    const normed = context.norm(x, this.hyperparameters.normEpsilon);
+    const scaled = context.mul(normed, weights.tensor(`${name}.weight`));
+    return context.add(scaled, weights.tensor(`${name}.bias`));
+  }
+
   /** What the step is for, of the tokens that give an output: see {@link StepShape}. */
   head(x: Tensor): StepOutputs {
     const { context } = this.scope;
     const { globals, shape, memory } = this.parts;
     const { outputs, states = 0 } = shape;
+    if (this.hyperparameters.encoder) return { states: x };
     const final = this.norm(
       this.#allGoOn && memory.outputs ? context.getRows(x, memory.outputs) : x,
       globals,

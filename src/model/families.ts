@@ -1,9 +1,11 @@
 import { StowageError } from "../errors.ts";
+import { bert } from "./families/bert.ts";
 import { deepseek2 } from "./families/deepseek2.ts";
 import { gemma3 } from "./families/gemma3.ts";
 import { glm4moe } from "./families/glm4moe.ts";
 import { llama } from "./families/llama.ts";
 import { mistral3 } from "./families/mistral3.ts";
+import { nomicBert } from "./families/nomic-bert.ts";
 import { olmoe } from "./families/olmoe.ts";
 import { qwen2 } from "./families/qwen2.ts";
 import { qwen3 } from "./families/qwen3.ts";
@@ -21,6 +23,8 @@ export const families: readonly Family[] = [
   gemma3,
   glm4moe,
   deepseek2,
+  bert,
+  nomicBert,
 ];
 
 /** @throws StowageError model_architecture listing the known ones */

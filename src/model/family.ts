@@ -11,13 +11,13 @@ import type { LayerWeights } from "./weights.ts";
 export interface Family {
   /** The value of `general.architecture`. */
   readonly name: string;
-  /** Every token sees all others, and no token follows: it makes embeddings only. Default: a decoder. */
-  readonly encoder?: boolean;
   read(metadata: Metadata): Hyperparameters;
   /** The tensors of layer number `layer`, by their name after `blk.N.`, with their shapes. */
   layerTensors(h: Hyperparameters, layer: number): readonly TensorSpec[];
   /** The tensors outside of layers; default `globalTensors` of `specs.ts`. @param vocabulary tokens */
   globalTensors?(h: Hyperparameters, vocabulary: number): readonly TensorSpec[];
+  /** What the first layer gets, [width, tokens]; default the tokens' embeddings. */
+  embed?(blocks: Blocks): Tensor;
   /** x [width, tokens] in, x out. Each `await` is a safepoint, where a step may be dropped. */
   layer(blocks: Blocks, weights: LayerWeights, x: Tensor): Promise<Tensor>;
 }

@@ -235,7 +235,7 @@ function recorded(path: ExpertPath, tap: RoutingTap): ExpertPath {
 
 /** The whole model, from token ids to logits or states; ends with a graph that is yet to be run. */
 async function assemble({ family, weights }: Runtime, blocks: Blocks): Promise<StepOutputs> {
-  let x = blocks.embed();
+  let x = family.embed?.(blocks) ?? blocks.embed();
   for (const [index, layer] of weights.layers.entries()) {
     blocks.layer = index;
     x = await family.layer(blocks, layer, x);

@@ -47,6 +47,11 @@ export interface Hyperparameters {
   /** Scores of attention, and logits, are bounded by this: cap · tanh(x / cap). Absent: not. */
   readonly attentionSoftCap?: number;
   readonly logitSoftCap?: number;
+  /** Every token sees all others, and no token follows: it makes embeddings only. Absent: a decoder. */
+  readonly encoder?: {
+    /** Rows of its table of types. */
+    readonly tokenTypes: number;
+  };
   /** What embeddings are multiplied by; default 1. */
   readonly embeddingScale?: number;
 }
@@ -95,12 +100,13 @@ export function readWindow(
  * Reads and checks the hyper-parameters that every decoder-only transformer has.
  * @param mode how this family rotates positions
  * @param options.latent values may be narrower than keys
+ * @param options.epsilonKey where the epsilon of its norms stands
  * @throws StowageError gguf_metadata_missing, gguf_metadata_type, model_invalid
  */
 export function readHyperparameters(
   metadata: Metadata,
   mode: Rope["mode"],
-  { latent = false } = {},
+  { latent = false, epsilonKey = "attention.layer_norm_rms_epsilon" } = {},
 ): Hyperparameters {
   const keys = new ArchitectureKeys(metadata);
   const key = keys.key.bind(keys);
@@ -140,7 +146,7 @@ export function readHyperparameters(
     sharedExpertWidth: 0,
     skippedBlocks: 0,
     contextTrained,
-    normEpsilon: keys.real("attention.layer_norm_rms_epsilon", 0, 1),
+    normEpsilon: keys.real(epsilonKey, 0, 1),
     rope: readRope(keys, { mode, dimensions, contextTrained }),
     longRope: ropeScaling(keys) === "longrope",
   };

@@ -51,7 +51,8 @@ export class StepMemory {
     this.tokens = context.tensor("I32", [count]);
     this.positions = context.tensor("I32", [count]);
     this.cells = context.tensor("I64", [count]);
-    this.masks = makeMasks(context, shape);
+    // In an encoder every token sees all of its sequence.
+    this.masks = h.encoder ? { each: [], common: undefined } : makeMasks(context, shape);
     this.windowMasks = h.window && makeMasks(context, shape);
     this.outputs = shape.outputs < count ? context.tensor("I32", [shape.outputs]) : undefined;
     const masks = [this.masks, this.windowMasks].flatMap((made) => (made ? [...made.each, made.common] : []));
@@ -61,7 +62,7 @@ export class StepMemory {
       tokens: this.tokens.ints(),
       positions: this.positions.ints(),
       cells: this.cells.longs(),
-      masks: maskRows(this.masks, shape),
+      masks: h.encoder ? [] : maskRows(this.masks, shape),
       windowMasks: this.windowMasks && maskRows(this.windowMasks, shape),
       outputs: this.outputs?.ints(),
     };

@@ -38,6 +38,8 @@ export interface SyntheticShape {
   readonly normEpsilon: number;
   /** Whether the embeddings are the output matrix too; else it has its own. */
   readonly tiedEmbeddings?: boolean;
+  /** Metadata of a vocabulary of as many tokens, in place of a made-up one. */
+  readonly tokenizer?: Readonly<Record<string, GgufValue>>;
   /** Further metadata, by the key after the architecture's name and a dot; goes before what the shape says. */
   readonly metadata?: Readonly<Record<string, GgufValue>>;
   /** Whether the tensors that a file of the family may lack are written; default no. */
@@ -179,7 +181,7 @@ export function metadataOf(model: SyntheticModel): [string, GgufValue][] {
     ["general.name", gguf.string(`synthetic ${architecture}, seed ${model.seed}`)],
     ...Object.entries(shape).map(([key, value]): [string, GgufValue] => [`${architecture}.${key}`, value]),
     ...(fileType === undefined ? [] : [["general.file_type", gguf.u32(fileType)] as [string, GgufValue]]),
-    ...syntheticVocabulary(model.vocabulary),
+    ...(model.tokenizer ? Object.entries(model.tokenizer) : syntheticVocabulary(model.vocabulary)),
   ];
 }
 
