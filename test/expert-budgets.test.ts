@@ -160,6 +160,21 @@ describe("experts under a budget", () => {
     return path;
   });
 
+  for (const [architecture, shape] of Object.entries(tinyShapes).filter(([, { experts }]) => experts > 0)) {
+    test(`every family: ${architecture}, half of its experts, and those of one token`, async () => {
+      const path = join(folder, `${architecture}.gguf`);
+      // Biases and factors that a file may lack are there too; no type is the same in every matrix.
+      const model = { ...shape, experts: 16, seed: 11, type: "Q4_K", downType: "Q8_0" } as const;
+      await writeSyntheticModel(path, model);
+      const resident = await load(path, {});
+      const reference = new Map<number, Run>();
+      for (const sequences of [1, 8]) reference.set(sequences, await run(resident, sequences));
+      await resident.dispose();
+      await checkSame(path, reference, { expertMemory: "50%" });
+      await checkSame(path, reference, { expertMemory: Number(await leastBudget(path)) * 2 ** 20 });
+    });
+  }
+
   test("10,000 decoded tokens, prefetches racing", { skip: withoutSample }, async () => {
     const path = join(folder, "long.gguf");
     symlinkSync(samplePath, path);

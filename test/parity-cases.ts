@@ -91,6 +91,20 @@ const laterCases: readonly ParityCase[] = [
     shape: { ...tinyShapes.qwen2!, kvHeads: 2, tiedEmbeddings: true },
     types: few,
   },
+  { name: "qwen2moe", shape: tinyShapes.qwen2moe!, types: common },
+  { name: "qwen2moe, grouped queries", shape: { ...tinyShapes.qwen2moe!, kvHeads: 2 }, types: few },
+  { name: "phimoe", shape: tinyShapes.phimoe!, types: common },
+  {
+    name: "phimoe, grouped queries, LongRoPE",
+    shape: {
+      ...tinyShapes.phimoe!,
+      kvHeads: 2,
+      optionalTensors: true,
+      metadata: ropeScaling({ type: "longrope", original_context_length: 128, attn_factor: 1.2 }),
+    },
+    types: few,
+  },
+  { name: "gemma2", shape: { ...tinyShapes.gemma2!, tiedEmbeddings: true }, types: common, allowance: 2 },
   { name: "gemma3", shape: { ...tinyShapes.gemma3!, tiedEmbeddings: true }, types: common, allowance: 2 },
   {
     name: "gemma3, grouped queries, seven layers",

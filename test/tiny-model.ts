@@ -95,6 +95,16 @@ export const tinyShapes: Readonly<Record<string, SyntheticShape>> = {
       expert_weights_scale: gguf.f32(1.5),
     },
   },
+  // Every second layer has the window.
+  gemma2: {
+    ...tinyDense,
+    architecture: "gemma2",
+    metadata: {
+      "attention.sliding_window": gguf.u32(20),
+      attn_logit_softcapping: gguf.f32(5),
+      final_logit_softcapping: gguf.f32(10),
+    },
+  },
   // A layer with a window that prompts of 48 tokens are longer than, and one without.
   gemma3: {
     ...tinyDense,
@@ -124,7 +134,13 @@ export const tinyShapes: Readonly<Record<string, SyntheticShape>> = {
   mistral3: { ...tinyDense, architecture: "mistral3" },
   "nomic-bert": { ...tinyEncoder, architecture: "nomic-bert" },
   olmoe: { ...tinyExperts, architecture: "olmoe" },
+  phimoe: { ...tinyExperts, architecture: "phimoe" },
   qwen2: { ...tinyDense, architecture: "qwen2" },
+  qwen2moe: {
+    ...tinyExperts,
+    architecture: "qwen2moe",
+    metadata: { expert_shared_feed_forward_length: gguf.u32(512) },
+  },
   qwen3: { ...tinyDense, architecture: "qwen3" },
   qwen3moe: { ...tinyExperts, architecture: "qwen3moe" },
 };

@@ -4,7 +4,7 @@ import type { Tensor } from "../ggml/tensor.ts";
 import type { KvTensors } from "../kv/tensors.ts";
 import type { ActivationSums } from "./activation-sums.ts";
 import { type AttentionOptions, selfAttention } from "./attention.ts";
-import { gatedNetwork } from "./feed-forward.ts";
+import { gatedNetwork, sharedExpert } from "./feed-forward.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 import { latentAttention } from "./latent-attention.ts";
 import { type AdaptedRows, adaptedRows } from "./lora/adapted-rows.ts";
@@ -235,7 +235,7 @@ export class Blocks {
 
   /**
    * Pre-norm mixture of gated experts, and the residual sum; see {@link route}. A shared expert, where there is one,
-   * is added to the residual stream before the others are.
+   * is added to the residual stream before the others are, by as much as its gate says if it has one.
    * @param norm name of the norm's weights
    */
   experts(weights: LayerWeights, x: Tensor, options: RouterOptions, norm = "ffn_norm"): Promise<Tensor> {
@@ -243,7 +243,7 @@ export class Blocks {
     const inputAt = (layer: LayerWeights, x: Tensor) => this.norm(x, layer, norm);
     const routing = route(this, weights, normed, options, inputAt);
     const shared = this.hyperparameters.sharedExpertWidth > 0;
-    const residual = shared ? this.scope.context.add(gatedNetwork(this, weights, normed, "_shexp"), x) : x;
+    const residual = shared ? this.scope.context.add(sharedExpert(this, weights, normed), x) : x;
     return this.parts.experts.run(this, weights, residual, normed, routing);
   }
 }

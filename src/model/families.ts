@@ -1,13 +1,16 @@
 import { StowageError } from "../errors.ts";
 import { bert } from "./families/bert.ts";
 import { deepseek2 } from "./families/deepseek2.ts";
+import { gemma2 } from "./families/gemma2.ts";
 import { gemma3 } from "./families/gemma3.ts";
 import { glm4moe } from "./families/glm4moe.ts";
 import { llama } from "./families/llama.ts";
 import { mistral3 } from "./families/mistral3.ts";
 import { nomicBert } from "./families/nomic-bert.ts";
 import { olmoe } from "./families/olmoe.ts";
+import { phimoe } from "./families/phimoe.ts";
 import { qwen2 } from "./families/qwen2.ts";
+import { qwen2moe } from "./families/qwen2moe.ts";
 import { qwen3 } from "./families/qwen3.ts";
 import { qwen3moe } from "./families/qwen3moe.ts";
 import type { Family } from "./family.ts";
@@ -20,6 +23,9 @@ export const families: readonly Family[] = [
   mistral3,
   qwen3,
   qwen2,
+  qwen2moe,
+  phimoe,
+  gemma2,
   gemma3,
   glm4moe,
   deepseek2,

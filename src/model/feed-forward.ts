@@ -50,3 +50,11 @@ export function gatedNetwork(blocks: Blocks, weights: LayerWeights, x: Tensor, s
       : activate(blocks, rowsOf(context, gate!), rowsOf(context, up!));
   return blocks.product(weights, `ffn_down${suffix}.weight`, hidden);
 }
+
+/** The expert that every token takes; some families weigh it by a gate for each token. */
+export function sharedExpert(blocks: Blocks, weights: LayerWeights, x: Tensor): Tensor {
+  const { context } = blocks.scope;
+  const output = gatedNetwork(blocks, weights, x, "_shexp");
+  const gate = "ffn_gate_inp_shexp.weight";
+  return weights.find(gate) ? context.mul(output, context.sigmoid(blocks.product(weights, gate, x))) : output;
+}

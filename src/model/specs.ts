@@ -49,15 +49,15 @@ export function attentionNorms(h: Hyperparameters, norms: "each head" | "all hea
   ];
 }
 
+/** What is added to the results of the weights, or of the norm, of this name. */
+export function bias(name: string, rows: number): TensorSpec {
+  return { name: `${name}.bias`, shape: [rows], use: "vector" };
+}
+
 /** Biases of queries, keys and values. */
 export function attentionBiases(h: Hyperparameters): TensorSpec[] {
-  const queries = h.heads * h.headWidth;
   const keys = h.kvHeads * h.headWidth;
-  return [
-    { name: "attn_q.bias", shape: [queries], use: "vector" },
-    { name: "attn_k.bias", shape: [keys], use: "vector" },
-    { name: "attn_v.bias", shape: [keys], use: "vector" },
-  ];
+  return [bias("attn_q", h.heads * h.headWidth), bias("attn_k", keys), bias("attn_v", keys)];
 }
 
 /** A norm behind attention or a feed-forward network, before the residual sum. */
