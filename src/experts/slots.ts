@@ -39,13 +39,14 @@ export class ExpertSlots {
     const bytes = slabBytes.reduce((sum, each) => sum + each, 0);
     const { native } = backend;
     const type = backend.repackBufferType ?? backend.hostBufferType;
-    this.#buffer = Buffer.allocate(native, type, bytes + recordAlignment, { hugePages: true });
+    const reserved = bytes + recordAlignment + overhang(layout);
+    this.#buffer = Buffer.allocate(native, type, reserved, { hugePages: true });
     const { base } = this.#buffer;
     this.#start = Number(
       (BigInt(recordAlignment) - (base % BigInt(recordAlignment))) % BigInt(recordAlignment),
     );
     // Matrices without a repacked layout lie in the same memory, as tensors of a plain buffer.
-    this.#plain = Buffer.over(native, base, bytes + recordAlignment);
+    this.#plain = Buffer.over(native, base, reserved);
     const matrices = layout.classes.reduce((sum, { matrices }) => sum + matrices.length, 0);
     this.#context = new Context(native, { tensors: matrices });
     let offset = this.#start;
@@ -100,12 +101,21 @@ export class ExpertSlots {
 
   #slabTensor(matrix: ExpertMatrix, slab: Omit<Slab, "tensors">): Tensor {
     const [k] = matrix.shape;
-    const rows = Math.floor((slab.count * slab.recordBytes - matrix.offset) / rowBytes(matrix.type, k));
-    const whole = matrix.repacked ? Math.floor(rows / rowGroup) * rowGroup : rows;
-    const tensor = this.#context.tensor(matrix.type, [k, Math.max(whole, matrix.shape[1])]);
+    const bytes = (slab.count - 1) * slab.recordBytes + matrix.bytes;
+    const rows = Math.ceil(bytes / rowBytes(matrix.type, k) / rowGroup) * rowGroup;
+    const tensor = this.#context.tensor(matrix.type, [k, rows]);
     (matrix.repacked ? this.#buffer : this.#plain).placeAt(tensor, slab.offset + matrix.offset);
     return tensor;
   }
+}
+
+/**
+ * By how much the tensor over a slab may reach past its last matrix, bytes: it has whole groups of rows, and strides
+ * from slot to slot are no whole rows. Nothing reads there.
+ */
+function overhang({ classes }: ExpertLayout): number {
+  const rows = classes.flatMap(({ matrices }) => matrices.map(({ type, shape: [k] }) => rowBytes(type, k)));
+  return rowGroup * Math.max(...rows);
 }
 
 /**

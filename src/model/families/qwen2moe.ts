@@ -25,7 +25,7 @@ export const qwen2moe: Family = {
     ...attentionTensors(h, "none"),
     ...attentionBiases(h),
     ...expertTensors(h),
-    { name: "ffn_gate_inp_shexp.weight", shape: [h.width], use: "router" },
+    { name: "ffn_gate_inp_shexp.weight", shape: [h.width], use: "vector" },
   ],
   async layer(blocks, weights, x) {
     const attended = blocks.attention(weights, x, { norms: "none" });
