@@ -19,6 +19,11 @@ const entries: readonly CommandEntry[] = [
     load: () => import("./prepare.ts"),
   },
   {
+    name: "doctor",
+    summary: "tell whether this machine is ready, and what to do where it is not",
+    load: () => import("./doctor.ts"),
+  },
+  {
     name: "imatrix",
     summary: "learn from a text which columns of a model's matrices matter",
     load: () => import("./imatrix.ts"),
