@@ -19,5 +19,6 @@ export type { SamplingParams } from "./engine/sampling/params.ts";
 export type { FinishReason } from "./engine/sequence.ts";
 export { type ErrorCode, type ErrorDetails, errorCatalogue, StowageError } from "./errors.ts";
 export type { LayerCounts } from "./experts/metrics.ts";
+export type { AdapterChoice, AdapterOption } from "./model/lora/adapters.ts";
 export type { Pooling } from "./model/pooling.ts";
 export type { ChatMessage } from "./tokenizer/chat-template.ts";

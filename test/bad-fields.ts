@@ -104,6 +104,8 @@ const generation: readonly Field[] = [
   optional("ignore_eos", isBoolean, true, false),
   optional("keep_alive", (value) => isNumber(-1, 1e9)(value) || isDuration(value), -1, "-1", 600, "10m"),
   optional("user", isText(512), "", "somebody", "\ud800"),
+  // The sample model has no adapter that could be named.
+  optional("lora", isEmpty, []),
   optional("typical_p", isNumber(0, 1), 0, 0.5, 1),
   optional("top_n_sigma", isNumber(-1, 100), -1, 0, 1.5, 100),
   optional("xtc_probability", isNumber(0, 1), 0, 1),

@@ -4,10 +4,12 @@ import { text } from "node:stream/consumers";
 import type { Command } from "commander";
 import { type GenerateOptions, loadModel, type Model } from "../engine/model.ts";
 import { StowageError } from "../errors.ts";
+import type { AdapterOption } from "../model/lora/adapters.ts";
 import { formatBytes } from "../workload/format.ts";
 import { type AnswerStyle, answer } from "./answer.ts";
-import { parseNumber } from "./arguments.ts";
+import { collect, parseNumber } from "./arguments.ts";
 import { chat } from "./chat.ts";
+import { adapters, parseAdapter } from "./config/adapters.ts";
 import { Interrupts } from "./interrupts.ts";
 import { addLoadFlags, type LoadFlags, loadOptionsOf, loadShown } from "./load-flags.ts";
 import { addSamplingFlags, type SamplingFlags, samplingOf } from "./sampling-flags.ts";
@@ -16,6 +18,7 @@ interface Flags extends LoadFlags, SamplingFlags {
   readonly maxTokens?: number;
   readonly system?: string;
   readonly raw?: true;
+  readonly lora?: readonly string[];
   readonly recordRouting?: string;
   readonly json?: true;
   readonly stats?: true;
@@ -33,6 +36,11 @@ export function register(command: Command): void {
   addSamplingFlags(command);
   command.option("--raw", "go on from the prompt as it is, without the model's chat template");
   addLoadFlags(command, "longest prompt and answer together (default: the model's, at most 4096)")
+    .option(
+      "--lora <adapter>",
+      "compute with this LoRA adapter, as [name=]path[,scale]; may be given several times",
+      collect,
+    )
     .option("--record-routing <file>", "write what the routers choose into this file, for `stowage lab`")
     .option("--json", "print each token, and the end, as a line of JSON")
     .option("--stats", "print speeds on stderr")
@@ -47,7 +55,8 @@ async function run(path: string, prompt: string | undefined, flags: Flags): Prom
     const mode = await modeOf(prompt, flags);
     const { recordRouting } = flags;
     const recording = recordRouting === undefined ? {} : { recordRouting };
-    const options = { ...loadOptionsOf(flags), ...recording, signal: abort.signal };
+    const lora = adaptersOf(flags);
+    const options = { ...loadOptionsOf(flags), ...recording, lora, signal: abort.signal };
     const model = await loadShown(path, options, loadModel);
     try {
       if (mode.kind === "once") await once(model, mode.prompt, flags, abort.signal);
@@ -110,6 +119,17 @@ function styleOf(flags: Flags): AnswerStyle {
   return { json: flags.json === true, stats: flags.stats === true };
 }
 
+/** @throws StowageError setting_invalid */
+function adaptersOf({ lora = [] }: Flags): AdapterOption[] {
+  return lora.map((text) => {
+    const adapter = parseAdapter(text);
+    if (adapter) return adapter;
+    const value = JSON.stringify(text);
+    throw new StowageError("setting_invalid", { setting: "--lora", value, allowed: adapters.allowed });
+  });
+}
+
 function generationOf(flags: Flags): GenerateOptions {
-  return { ...samplingOf(flags), ...(flags.maxTokens !== undefined && { maxTokens: flags.maxTokens }) };
+  const lora = adaptersOf(flags).map(({ name }) => ({ name }));
+  return { ...samplingOf(flags), lora, ...(flags.maxTokens !== undefined && { maxTokens: flags.maxTokens }) };
 }

@@ -1,5 +1,6 @@
 import { StowageError } from "../errors.ts";
 import type { LayerCounts } from "../experts/metrics.ts";
+import type { AdapterChoice } from "../model/lora/adapters.ts";
 import type { Pooling } from "../model/pooling.ts";
 import { ChatPrompt, checkMessages } from "../tokenizer/chat-prompt.ts";
 import type { ChatMessage } from "../tokenizer/chat-template.ts";
@@ -25,6 +26,8 @@ export interface GenerateOptions extends SamplingParams {
   readonly messages?: readonly ChatMessage[];
   /** Most tokens to generate. Default: what is left of the context. */
   readonly maxTokens?: number;
+  /** The adapters to compute with, of those that the model was loaded with. Default: none. */
+  readonly lora?: readonly AdapterChoice[];
   /** Aborting it ends the generation within one step; its last part then has the reason `cancelled`. */
   readonly signal?: AbortSignal;
 }
@@ -175,13 +178,13 @@ export class Model {
    * Generates text, one part a token and a finish part at the end; the texts of all parts make the output. Leaving the
    * loop early cancels the generation.
    * @throws StowageError while it is read: native_disposed, generate_input, chat_template_missing, chat_messages,
-   *   template_*, text_too_long, request_*, token_invalid, sampling_param, kv_exhausted, engine_closed, logits_*
+   *   template_*, text_too_long, request_*, token_invalid, sampling_param, lora_*, kv_exhausted, engine_closed, logits_*
    */
   async *generate(options: GenerateOptions): AsyncGenerator<GenerationPart, void, undefined> {
-    const { prompt, messages, maxTokens, signal, ...sampling } = options;
+    const { prompt, messages, maxTokens, lora = [], signal, ...sampling } = options;
     const tokens = await this.#promptTokens(prompt, messages);
     const limit = maxTokens === undefined ? {} : { maxTokens };
-    const sequence = this.#open().engine.submit({ prompt: tokens, sampling, ...limit });
+    const sequence = this.#open().engine.submit({ prompt: tokens, sampling, lora, ...limit });
     const cancel = () => sequence.cancel();
     signal?.addEventListener("abort", cancel);
     if (signal?.aborted) cancel();

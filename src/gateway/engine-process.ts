@@ -16,6 +16,7 @@ import {
   type WireSampling,
 } from "../engine/process/messages.ts";
 import { StowageError } from "../errors.ts";
+import type { AdapterChoice } from "../model/lora/adapters.ts";
 import type { ModelSettings } from "./options.ts";
 
 /** A process that says nothing for so long after its start will not. */
@@ -31,6 +32,8 @@ export interface GenerateCall {
   readonly input: ModelInput;
   readonly maxTokens?: number;
   readonly ignoreEnd?: boolean;
+  /** Of the model's adapters, those to compute with. Default: none. */
+  readonly lora?: readonly AdapterChoice[];
   readonly sampling: WireSampling;
 }
 
@@ -156,9 +159,10 @@ export class EngineProcess {
   load(path: string, settings: Partial<ModelSettings>, listener: LoadListener): Promise<ReadyMessage> {
     const { contextTokens, maxSequences, kvTokens, stepTokens, threads } = settings;
     const { cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare, pooling } = settings;
+    const { lora } = settings;
     const given = {
       ...{ contextTokens, maxSequences, kvTokens, stepTokens, threads },
-      ...{ cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare, pooling },
+      ...{ cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare, pooling, lora },
     };
     return new Promise((resolve, reject) => {
       this.#load = { listener, resolve, reject };

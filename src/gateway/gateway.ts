@@ -69,6 +69,21 @@ export class Gateway {
     this.#preloading = false;
   }
 
+  /** What a name stands for: a model, or one with an adapter of its own behind a colon. */
+  resolve(name: string): { readonly model: string; readonly adapter?: string } {
+    if (this.#models.has(name)) return { model: name };
+    for (const model of this.#models.keys()) {
+      const adapter = this.adapters(model).find((adapter) => `${model}:${adapter}` === name);
+      if (adapter !== undefined) return { model, adapter };
+    }
+    return { model: name };
+  }
+
+  /** The names of a model's adapters, in their order; none where there is no such model. */
+  adapters(model: string): readonly string[] {
+    return this.#models.get(model)?.offered.lora?.map(({ name }) => name) ?? [];
+  }
+
   /** @throws StowageError model_not_found */
   model(name: string): ServedModel {
     const model = this.#models.get(name);

@@ -1,5 +1,6 @@
 import type { EvictionName, PrefetchName } from "../experts/policies/policies.ts";
 import type { KvTypeName } from "../kv/types.ts";
+import type { AdapterOption } from "../model/lora/adapters.ts";
 import type { Pooling } from "../model/pooling.ts";
 
 /** How a model is loaded; what is left out gets the engine's default (see `LoadOptions`). */
@@ -18,6 +19,8 @@ export interface ModelSettings {
   readonly prepare?: "auto" | "never";
   /** How a text's embedding is made of its tokens', in place of what the file says. */
   readonly pooling?: Pooling;
+  /** LoRA adapters that requests may compute with. */
+  readonly lora?: readonly AdapterOption[];
   /** Seconds after its last request in which it stays loaded; Infinity: until its memory is wanted. */
   readonly keepAliveSeconds: number;
 }

@@ -167,7 +167,7 @@ export class ServedModel implements MemoryHolder {
     let engine: EngineProcess | undefined;
     try {
       await this.#ending;
-      const file = await identityOf(this.offered.path);
+      const file = await this.#identity();
       engine = await EngineProcess.start(this.name, this.#engineScript);
       const info = await engine.load(this.offered.path, this.offered, {
         planned: (bytes) => this.#budget.reserve(this, bytes, room),
@@ -250,9 +250,15 @@ export class ServedModel implements MemoryHolder {
   /** A model whose file is another by now is loaded anew; one whose file is gone goes on with what it has. */
   async #unloadIfReplaced(): Promise<void> {
     const loaded = this.#loaded!;
-    const now = await identityOf(this.offered.path).catch(() => loaded.file);
+    const now = await this.#identity().catch(() => loaded.file);
     if (now !== loaded.file && this.#loaded === loaded && loaded.engine.generations === 0)
       await this.unload();
+  }
+
+  /** Of its file and those of its adapters. */
+  async #identity(): Promise<string> {
+    const paths = [this.offered.path, ...(this.offered.lora ?? []).map(({ path }) => path)];
+    return (await Promise.all(paths.map(identityOf))).join();
   }
 
   #stopExpiry(): void {

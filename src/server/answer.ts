@@ -12,9 +12,10 @@ import {
   streamChoices,
 } from "./generation.ts";
 
+import { type AdaptedBody, adaptersOf } from "./lora.ts";
+
 /** What the bodies of all generation endpoints hold. */
-interface GenerationBody extends GenerationFields {
-  readonly model: string;
+interface GenerationBody extends GenerationFields, AdaptedBody {
   readonly stream?: boolean | null | undefined;
   readonly stream_options?: { readonly include_usage?: boolean | null | undefined } | null | undefined;
 }
@@ -30,12 +31,13 @@ export interface Wording {
 /**
  * The way of every generation endpoint from its checked body to its answer: lets the request in, has the choices generated, and words them,
  * whole or as a stream.
+ * @param plain the choices, by the model as it is
  * @param wording asked for once the model is there
  */
 export async function answer(
   { context, body, id, reply, signal }: Call<GenerationBody>,
   endpoint: string,
-  choices: ReturnType<typeof choicesOf>,
+  plain: ReturnType<typeof choicesOf>,
   wording: (live: LiveRequest) => Promise<Wording>,
 ): Promise<unknown> {
   if (body.stream_options && !body.stream) {
@@ -44,7 +46,9 @@ export async function answer(
       reason: "it needs stream to be true",
     });
   }
-  const { model, stream } = body;
+  const { stream } = body;
+  const { model, lora } = adaptersOf(context.gateway, body);
+  const choices = lora ? plain.map((choice) => ({ ...choice, lora })) : plain;
   const keepAlive = keepAliveSeconds(body.keep_alive);
   const live = await context.gateway.open(
     {

@@ -370,3 +370,20 @@ describe("the printed configuration", () => {
     assert.doesNotMatch(text + JSON.stringify(json), /secret-1/);
   });
 });
+
+describe("adapters", () => {
+  it("are found beside the file that names them, or from where the command runs", () => {
+    write("models/a.gguf");
+    write("stowage.toml", '[models.a]\npath = "models/a.gguf"\nlora = ["poet=loras/poet.gguf,0.5"]\n');
+    const offered = (given: Given) => serverOptions(configured(given)).models[0]!.lora;
+    assert.deepEqual(offered({}), [{ name: "poet", path: join(cwd, "loras/poet.gguf"), scale: 0.5 }]);
+    const flags = { lora: ["/loras/bard.gguf"] };
+    assert.deepEqual(offered({ flags }), [{ name: "bard", path: "/loras/bard.gguf" }]);
+    assert.equal(errorOf({ flags: { lora: ["="] } }).code, "setting_invalid");
+  });
+
+  it("are none by default", () => {
+    write("a.gguf");
+    assert.equal(serverOptions(configured({ models: ["a.gguf"] })).models[0]!.lora, undefined);
+  });
+});

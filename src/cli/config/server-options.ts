@@ -1,8 +1,10 @@
 /** From a configuration to what the server is started with. */
 import { BlockList, isIP } from "node:net";
+import { resolve } from "node:path";
 import { StowageError } from "../../errors.ts";
 import type { ModelSettings } from "../../gateway/options.ts";
 import type { ServerOptions } from "../../server/options.ts";
+import { pathInFile } from "./config-file.ts";
 import type { Configuration, ModelConfiguration } from "./configuration.ts";
 
 /** @throws StowageError models_none, host_open */
@@ -27,12 +29,12 @@ export function serverOptions(configuration: Configuration): ServerOptions {
       name,
       path: path.value,
       preload: preload.value,
-      ...loadSettings(settings),
+      ...loadSettings(settings, file),
     })),
   };
 }
 
-function loadSettings(settings: ModelConfiguration["settings"]): ModelSettings {
+function loadSettings(settings: ModelConfiguration["settings"], file: string | undefined): ModelSettings {
   const values = {
     contextTokens: settings.context.value,
     maxSequences: settings.maxSequences.value,
@@ -41,6 +43,7 @@ function loadSettings(settings: ModelConfiguration["settings"]): ModelSettings {
     cacheTypeV: settings.cacheTypeV.value,
     stepTokens: settings.stepTokens.value,
     threads: settings.threads.value,
+    lora: adaptersOf(settings.lora, file),
     expertMemory: settings.expertMemory.value,
     expertPolicy: settings.expertPolicy.value,
     expertPrefetch: settings.expertPrefetch.value,
@@ -48,6 +51,19 @@ function loadSettings(settings: ModelConfiguration["settings"]): ModelSettings {
   };
   const given = Object.entries(values).filter(([, value]) => value !== undefined);
   return { ...Object.fromEntries(given), keepAliveSeconds: settings.keepAlive.value };
+}
+
+/** Paths of the file are relative to its folder. */
+function adaptersOf(
+  { value, source }: ModelConfiguration["settings"]["lora"],
+  file: string | undefined,
+): ModelSettings["lora"] {
+  if (value.length === 0) return undefined;
+  const inFile = file !== undefined && source.startsWith("file ");
+  return value.map((adapter) => ({
+    ...adapter,
+    path: inFile ? pathInFile(file, adapter.path) : resolve(adapter.path),
+  }));
 }
 
 const loopback = new BlockList();

@@ -1,7 +1,9 @@
 /** Every setting of the server: its key, its kind, its default. Flags, variables and keys of the file follow from it. */
 import { evictionNames, prefetchNames } from "../../experts/policies/policies.ts";
 import { kvTypeNames } from "../../kv/types.ts";
+import type { AdapterOption } from "../../model/lora/adapters.ts";
 import type { ServerOptions } from "../../server/options.ts";
+import { adapters } from "./adapters.ts";
 import {
   duration,
   durationOrForever,
@@ -144,6 +146,13 @@ export const modelSettings = {
     placeholder: "n",
     about: "compute threads",
     fallbackText: "the processors of this machine",
+  }),
+  lora: setting({
+    kind: adapters,
+    placeholder: "adapter",
+    about: "LoRA adapter that requests may compute with, as name=path[,scale]; may be given several times",
+    fallback: [] as readonly AdapterOption[],
+    fallbackText: "none",
   }),
   expertMemory: setting({
     kind: expertMemory,

@@ -65,6 +65,8 @@ const memory = z.object({
   kvCells: count,
 });
 
+const adapter = z.object({ name: z.string(), scale: z.number().exactOptional() });
+
 export const toEngine = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("load"),
@@ -82,6 +84,10 @@ export const toEngine = z.discriminatedUnion("type", [
       expertPrefetch: z.enum(prefetchNames).exactOptional(),
       prepare: z.enum(["auto", "never"]).exactOptional(),
       pooling: z.enum(poolings).exactOptional(),
+      lora: z
+        .array(adapter.extend({ path: z.string() }))
+        .readonly()
+        .exactOptional(),
     }),
   }),
   /** The memory that was planned may be taken. */
@@ -92,6 +98,7 @@ export const toEngine = z.discriminatedUnion("type", [
     input,
     maxTokens: z.number().exactOptional(),
     ignoreEnd: z.boolean().exactOptional(),
+    lora: z.array(adapter).readonly().exactOptional(),
     sampling,
   }),
   /** Answered by `embedding`, or `failed`. */

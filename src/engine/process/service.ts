@@ -170,7 +170,7 @@ export class EngineService {
     }
   }
 
-  async #generate({ id, input, maxTokens, ignoreEnd, sampling }: Message<"generate">): Promise<void> {
+  async #generate({ id, input, maxTokens, ignoreEnd, lora, sampling }: Message<"generate">): Promise<void> {
     const { model } = this.#open();
     const prompt = await this.#tokensOf(input, true);
     const asked = this.#early.get(id);
@@ -180,6 +180,7 @@ export class EngineService {
       sampling,
       ...(maxTokens !== undefined && { maxTokens }),
       ...(ignoreEnd && { ignoreEnd }),
+      ...(lora && { lora }),
       onStart: (cachedTokens) => this.#outbox.add({ type: "started", id, cachedTokens }),
     });
     this.#sequences.set(id, sequence);

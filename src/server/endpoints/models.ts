@@ -11,6 +11,8 @@ const model = z.object({
   owned_by: z.literal("stowage"),
   /** Longest prompt and answer together, tokens; null until it was loaded once. */
   max_model_len: count.nullable(),
+  /** Of a model with an adapter, the model; null otherwise. */
+  parent: z.string().nullable(),
   state: z.enum(["unloaded", "loading", "ready", "restarting", "failed"]),
 });
 
@@ -19,12 +21,15 @@ const list = z.object({ object: z.literal("list"), data: z.array(model) });
 export const models = endpoint({
   method: "GET",
   path: "/v1/models",
-  summary: "Lists the models that are offered, loaded or not",
+  summary: "Lists the models that are offered, loaded or not, each also with each of its adapters",
   tag: "OpenAI",
   response: list,
   handle: ({ context }) => ({
     object: "list",
-    data: context.gateway.models.map((served) => describe(served, context)),
+    data: context.gateway.models.flatMap((served) => [
+      describe(served, context),
+      ...context.gateway.adapters(served.name).map((adapter) => describe(served, context, adapter)),
+    ]),
   }),
 });
 
@@ -34,16 +39,24 @@ export const oneModel = endpoint({
   summary: "Tells of one model",
   tag: "OpenAI",
   response: model,
-  handle: ({ context, params }) => describe(context.gateway.model(params.model!), context),
+  handle: ({ context, params }) => {
+    const { model, adapter } = context.gateway.resolve(params.model!);
+    return describe(context.gateway.model(model), context, adapter);
+  },
 });
 
-function describe(served: ServedModel, { startedAt }: ServerContext): z.infer<typeof model> {
+function describe(
+  served: ServedModel,
+  { startedAt }: ServerContext,
+  adapter?: string,
+): z.infer<typeof model> {
   return {
-    id: served.name,
+    id: adapter === undefined ? served.name : `${served.name}:${adapter}`,
     object: "model",
     created: Math.floor(startedAt / 1000),
     owned_by: "stowage",
     max_model_len: served.info?.contextTokens ?? null,
+    parent: adapter === undefined ? null : served.name,
     state: served.state,
   };
 }

@@ -72,7 +72,7 @@ async function withEngine<T>(
   { context, body }: Call<{ model: string }>,
   work: (engine: EngineProcess, contextTokens: number) => Promise<T>,
 ): Promise<T> {
-  const model = context.gateway.model(body.model);
+  const model = context.gateway.model(context.gateway.resolve(body.model).model);
   const engine = await model.acquire();
   try {
     return await work(engine, model.info?.contextTokens ?? 0);

@@ -66,9 +66,12 @@ const breakerText = z
   .max(40)
   .refine((text) => text.isWellFormed(), "it has a lone surrogate");
 
+/** Times what the adapter counts by itself. */
+const adapterScale = z.number().min(-100).max(100).optional();
+
 /** What requests for text share: OpenAI's fields, and llama.cpp's and vLLM's for what OpenAI has not. */
 export const generationFields = {
-  /** One of `/v1/models`. */
+  /** One of `/v1/models`; behind a colon with a LoRA adapter, as in `sample:poet`. */
   model: z.string().max(512),
   stream: z.boolean().nullish(),
   stream_options: z
@@ -131,6 +134,16 @@ export const generationFields = {
           'it has to be a duration such as "90s", "10m" or "1.5h", or seconds, or -1',
         ),
     ])
+    .nullish(),
+  /** The model's LoRA adapters to compute with, by name, or by number as they were given; none by default. */
+  lora: z
+    .array(
+      z.union([
+        z.object({ name: z.string().max(200), scale: adapterScale }),
+        z.object({ id: z.int().min(0).max(1_000_000), scale: adapterScale }),
+      ]),
+    )
+    .max(16)
     .nullish(),
   user: z.string().max(512).nullish(),
 };
