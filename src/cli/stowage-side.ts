@@ -119,6 +119,8 @@ class Stowage implements Subject {
       contextTokens: contextTokens / sequences,
       maxSequences: sequences,
       kvTokens: contextTokens,
+      // A step of one token a sequence is measured, as the other side has it.
+      speculate: "off",
       ...(expertMemory === undefined ? {} : { expertMemory }),
     });
     return this.#loaded;

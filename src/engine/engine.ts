@@ -1,13 +1,15 @@
 import { StowageError } from "../errors.ts";
-import { KvCache } from "../kv/cache.ts";
+import { KvCache, type KvRun } from "../kv/cache.ts";
 import type { Runtime } from "../model/forward.ts";
 import { type AdapterSet, chooseAdapters } from "../model/lora/adapters.ts";
 import type { SchedulingPolicy } from "../scheduler/plan.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type EmbeddingRequest, EmbeddingSequence } from "./embedding.ts";
+import { adaptersOf, decodes, type Planned, recordOf, type Work, withDrafts } from "./planned-step.ts";
 import type { RoutingRecorder } from "./routing-recorder.ts";
 import { Sequence, type SequenceRequest } from "./sequence.ts";
-import { type StepRecord, StepRecords } from "./step-records.ts";
+import { type Speculate, Speculation, type SpeculationTotals } from "./speculation.ts";
+import { StepRecords } from "./step-records.ts";
 import { type StepEntry, StepRunner, type StepTimes } from "./step-runner.ts";
 
 /** Bounds of an engine's steps. */
@@ -19,9 +21,6 @@ export interface EngineLimits {
   /** Most tokens of a step, prefill and decode together. */
   readonly stepTokens: number;
 }
-
-/** What runs in steps: a generation, or a text whose final states are wanted. */
-type Work = Sequence | EmbeddingSequence;
 
 /** Slices in which weights are converted while nothing else is to be done: a request waits for one at most. */
 const idleSliceMs = 10;
@@ -42,6 +41,7 @@ export class Engine {
   readonly #cache: KvCache;
   readonly #steps: StepRunner;
   readonly #recorder: RoutingRecorder | undefined;
+  readonly #speculation: Speculation;
   readonly #waiting: Work[] = [];
   readonly #running: Work[] = [];
   /** Sequences whose readers are slow: they hold nothing but their tokens. */
@@ -55,16 +55,16 @@ export class Engine {
   #settle: () => void = () => {};
   #closed = false;
 
-  /** @param recorder told of every step's routing; the runtime has its tap */
+  /** @param options.recorder told of every step's routing; the runtime has its tap */
   constructor(
     runtime: Runtime,
     tokenizer: Tokenizer,
     policy: SchedulingPolicy,
     limits: EngineLimits,
-    recorder?: RoutingRecorder,
+    options: { readonly recorder?: RoutingRecorder | undefined; readonly speculate?: Speculate } = {},
   ) {
     this.limits = limits;
-    this.#recorder = recorder;
+    this.#recorder = options.recorder;
     this.#runtime = runtime;
     this.#tokenizer = tokenizer;
     this.#policy = policy;
@@ -76,7 +76,13 @@ export class Engine {
       maxTokens: limits.stepTokens,
       maxSequences: limits.maxSequences,
     });
+    this.#speculation = new Speculation(options.speculate ?? "auto", (tokens) => this.#steps.isWhole(tokens));
     this.#loop = this.#work();
+  }
+
+  /** What drafts came to; see speculation.ts. */
+  get speculation(): SpeculationTotals {
+    return this.#speculation.totals;
   }
 
   /** Sequences that wait for KV memory or a place in the batch, those that run, and those whose readers are slow. */
@@ -256,7 +262,7 @@ export class Engine {
   async #step(): Promise<void> {
     const started = performance.now();
     const shares = this.#policy.plan(started, this.#running, { tokens: this.limits.stepTokens });
-    const batch: { sequence: Work; entry: StepEntry }[] = [];
+    const batch: Planned[] = [];
     for (const { id, tokens } of shares) {
       const sequence = this.#running.find((running) => running.id === id);
       if (!sequence?.run || !this.#makeRoom(sequence, tokens)) continue;
@@ -271,7 +277,9 @@ export class Engine {
         },
       });
     }
-    const live = batch.filter(({ sequence }) => sequence.run !== undefined);
+    const planned = batch.filter(({ sequence }) => sequence.run !== undefined);
+    const settled = this.#runtime.weights.pendingBytes === 0;
+    const live = settled ? withDrafts(planned, this.#speculation, this.#cache) : planned;
     if (live.length === 0) return;
     const before = live.map(({ entry }) => entry.run.tokens.length);
 
@@ -305,12 +313,24 @@ export class Engine {
     }
     this.#stepping = [];
     this.#lastStepMs = performance.now() - started;
-    if (times) this.records.add(recordOf(started, live, times, sampleMs));
+    if (!times) return;
+    this.records.add(recordOf(started, live, times, sampleMs));
+    if (live.every(({ entry }) => decodes(entry))) this.#observe(live, before);
   }
 
-  /** The step's keys and values count from here on; a sequence whose prompt is complete gets its next token. */
+  /** @param before tokens of each KV run before the step */
+  #observe(live: readonly Planned[], before: readonly number[]): void {
+    const sequences = live.flatMap(({ sequence }) => (sequence instanceof Sequence ? [sequence] : []));
+    if (sequences.length < live.length) return;
+    const accepted = live.map(({ entry }, index) => entry.run.tokens.length - before[index]! - 1);
+    this.#speculation.observe(sequences, this.#lastStepMs, live[0]!.entry.tokens.length - 1, accepted);
+  }
+
+  /** The step's keys and values count from here on; a sequence whose prompt is complete gets its next tokens. */
   #commit(sequence: Work, entry: StepEntry, outputs: Float32Array): void {
-    for (const token of entry.tokens) entry.run.tokens.push(token);
+    const { run, tokens } = entry;
+    const sure = sequence instanceof Sequence ? tokens.length - (entry.outputs ?? 1) + 1 : tokens.length;
+    for (const token of tokens.slice(0, sure)) run.tokens.push(token);
     if (sequence.cancelled) return;
     if (sequence instanceof EmbeddingSequence) {
       const { width } = this.#runtime.weights.layout.hyperparameters;
@@ -320,12 +340,23 @@ export class Engine {
     if (sequence.pending > 0) return;
     let goesOn = false;
     try {
-      goesOn = sequence.advance(outputs);
+      goesOn = this.#advance(sequence, run, outputs, tokens.slice(sure));
     } catch (error) {
       sequence.fail(error);
+      goesOn = false;
     }
     if (goesOn) this.#undelivered.push(sequence);
     else this.#leave(sequence);
+  }
+
+  /** Takes the next token, and the one after each of a draft as long as it came to be. @returns whether it goes on */
+  #advance(sequence: Sequence, run: KvRun, logits: Float32Array, draft: readonly number[]): boolean {
+    const { vocabulary } = this.#runtime.weights.layout;
+    for (let row = 0; ; row++) {
+      if (!sequence.advance(logits.subarray(row * vocabulary, (row + 1) * vocabulary))) return false;
+      if (row === draft.length || sequence.tokens.at(-1) !== draft[row]) return true;
+      run.tokens.push(draft[row]!);
+    }
   }
 
   #deliver(): void {
@@ -380,26 +411,4 @@ export class Engine {
       this.#runtime.backend.abort();
     }
   }
-}
-
-function recordOf(
-  at: number,
-  batch: readonly { entry: StepEntry }[],
-  times: { prepareMs: number; computeMs: number; reused: boolean },
-  sampleMs: number,
-): StepRecord {
-  let prefillTokens = 0;
-  let decodeSequences = 0;
-  let contextTokens = 0;
-  for (const { entry } of batch) {
-    if (entry.tokens.length > 1) prefillTokens += entry.tokens.length;
-    else decodeSequences++;
-    contextTokens += entry.run.tokens.length;
-  }
-  return { at, prefillTokens, decodeSequences, contextTokens, sampleMs, ...times };
-}
-
-/** Embeddings are made by the model as it is. */
-function adaptersOf(sequence: Work): AdapterSet | undefined {
-  return sequence instanceof EmbeddingSequence ? undefined : sequence.adapters;
 }

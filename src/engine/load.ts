@@ -22,6 +22,7 @@ import type { ExpertOptions } from "./expert-memory.ts";
 import { checkBudget, type MemoryPlan } from "./memory-plan.ts";
 import { type AdapterOptions, planModel, type SizeOptions, whole } from "./plan.ts";
 import { RoutingRecorder } from "./routing-recorder.ts";
+import { checkSpeculate, type Speculate } from "./speculation.ts";
 
 /** How a model is loaded. Everything has a default that suits a laptop. */
 export interface LoadOptions extends SizeOptions, AdapterOptions, ExpertOptions {
@@ -33,6 +34,11 @@ export interface LoadOptions extends SizeOptions, AdapterOptions, ExpertOptions 
   readonly pooling?: Pooling;
   /** Called when it is known what the model takes and before any of that is taken; loading waits, and fails as it does. */
   readonly onPlan?: (plan: MemoryPlan) => Promise<void>;
+  /**
+   * Whether tokens are drafted out of what a sequence holds already: as long as that pays (`auto`), never (`off`), or
+   * so many wherever something can be drafted, 1 to 15. Default: `auto`. Tokens stay the same, see docs/speculation.md.
+   */
+  readonly speculate?: Speculate;
   /** Write the routing of every token into this file; only for mixtures of experts. Steps take longer, see docs/lab.md. */
   readonly recordRouting?: string;
   /** Aborting it ends the loading between two weights. */
@@ -62,6 +68,7 @@ export interface LoadedModel {
  */
 export async function loadEngine(path: string, options: LoadOptions = {}): Promise<LoadedModel> {
   options.signal?.throwIfAborted();
+  const speculate = checkSpeculate(options.speculate ?? "auto");
   const file = await openGguf(path);
   const family = familyOf(requireArchitecture(file.metadata));
   const owned: { dispose(): void }[] = [];
@@ -107,7 +114,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
       ...(recorder && { tap: recorder.tap }),
     };
     const policy = h.encoder ? new WholeSequences() : new FirstComeFirstServed();
-    const engine = new Engine(runtime, tokenizer, policy, limits, recorder);
+    const engine = new Engine(runtime, tokenizer, policy, limits, { recorder, speculate });
     const dispose = async () => {
       await engine.close();
       // What is left of a trace may fail to be written: the memory is given back all the same.

@@ -9,6 +9,7 @@ import type { Hyperparameters } from "../model/hyperparameters.ts";
 import type { WeightLayout } from "../model/layout.ts";
 import type { AdapterFile } from "../model/lora/adapter-file.ts";
 import type { EngineLimits } from "./engine.ts";
+import { mostDraftedRows } from "./speculation.ts";
 
 const floatBytes = 4;
 /** Bytes of an element of quantised activations: 34 bytes for 32 (Q8_0), rounded up for Q8_K. */
@@ -132,7 +133,7 @@ function computeBytes(
   if (h.encoder) return activations + attended;
   // The cells of one sequence and layer at a time, see Blocks.
   const dequantised = isQuantised(kvTypes) ? 2 * keys * h.kvHeads * h.headWidth * floatBytes : 0;
-  const logits = limits.maxSequences * vocabulary * floatBytes;
+  const logits = Math.max(limits.maxSequences, mostDraftedRows) * vocabulary * floatBytes;
   const apart = h.experts > 0 ? expertRegionBytes(h, tokens) : 0;
   return activations + masks + padded + attended + dequantised + logits + apart;
 }

@@ -3,7 +3,8 @@ import type { KvRun } from "../kv/cache.ts";
 import { isWhole, LayerwiseRunner, type Runtime, type Step, WholeStep } from "../model/forward.ts";
 import type { AdapterSet } from "../model/lora/adapters.ts";
 import { fillMaskRow } from "../model/mask.ts";
-import { keyStep, type StepShape, sameShape } from "../model/step.ts";
+import { keyStep, type StepShape, sameShape, tokenCount } from "../model/step.ts";
+import { mostDraftedRows } from "./speculation.ts";
 
 /** One sequence's part in a step. Its tokens follow what its KV run holds. */
 export interface StepEntry {
@@ -29,12 +30,18 @@ export interface StepTimes {
   readonly reused: boolean;
 }
 
+/** A graph that is used again, and what for. */
+interface KeptStep {
+  readonly shape: StepShape;
+  readonly step: Step;
+}
+
 /** Turns batches of tokens into logits. Decode graphs are kept by shape; a steady decode step builds none. */
 export class StepRunner {
   readonly #runtime: Runtime;
   readonly #layerwise: LayerwiseRunner | undefined;
-  /** Oldest use first. */
-  readonly #kept: { readonly shape: StepShape; readonly step: Step }[] = [];
+  /** Graphs of steps without drafts and with, each oldest use first. */
+  readonly #kept: { readonly plain: KeptStep[]; readonly drafted: KeptStep[] } = { plain: [], drafted: [] };
   /** Working memory of graphs that are used once: taken anew for each, the system would fill it with zeros each time. */
   readonly #allocator: GraphAllocator;
   /** Of the weights that the kept graphs read. */
@@ -86,6 +93,11 @@ export class StepRunner {
     }
   }
 
+  /** Whether a step of so many tokens runs as one graph, that can be kept. */
+  isWhole(tokens: number): boolean {
+    return isWhole(this.#runtime, tokens);
+  }
+
   dispose(): void {
     this.#forget();
     this.#allocator.dispose();
@@ -93,29 +105,37 @@ export class StepRunner {
   }
 
   #forget(): void {
-    for (const { step } of this.#kept.splice(0)) step.dispose();
+    for (const list of Object.values(this.#kept)) for (const { step } of list.splice(0)) step.dispose();
     this.#version = this.#runtime.weights.version;
   }
 
   async #stepFor(shape: StepShape): Promise<{ step: Step; reused: boolean; keep: boolean }> {
-    if (this.#layerwise && !isWhole(this.#runtime, shape)) {
+    if (this.#layerwise && !isWhole(this.#runtime, tokenCount(shape))) {
       return { step: this.#layerwise.step(shape), reused: false, keep: false };
     }
     if (this.#version !== this.#runtime.weights.version) this.#forget();
-    const index = this.#kept.findIndex((kept) => sameShape(kept.shape, shape));
+    const decode = shape.sequences.every(({ tokens }) => tokens === 1);
+    const list = decode ? this.#kept.plain : this.#kept.drafted;
+    const index = list.findIndex((kept) => sameShape(kept.shape, shape));
     if (index >= 0) {
-      const [kept] = this.#kept.splice(index, 1);
-      this.#kept.push(kept!);
+      const [kept] = list.splice(index, 1);
+      list.push(kept!);
       return { step: kept!.step, reused: true, keep: true };
     }
     // Sums are placed anew in every step.
-    const decode = !this.#runtime.sums && shape.sequences.every(({ tokens }) => tokens === 1);
-    const step = await WholeStep.build(this.#runtime, shape, decode ? undefined : this.#allocator);
-    if (!decode) return { step, reused: false, keep: false };
-    this.#kept.push({ shape, step });
-    if (this.#kept.length > keptGraphs) this.#kept.shift()!.step.dispose();
+    const keep = !this.#runtime.sums && (decode || isDrafted(shape));
+    const step = await WholeStep.build(this.#runtime, shape, keep ? undefined : this.#allocator);
+    if (!keep) return { step, reused: false, keep };
+    list.push({ shape, step });
+    if (list.length > keptGraphs) list.shift()!.step.dispose();
     return { step, reused: false, keep: true };
   }
+}
+
+/** Steps with drafts: logits of every token, and few of them. */
+function isDrafted(shape: StepShape): boolean {
+  const tokens = tokenCount(shape);
+  return !shape.states && shape.outputs === tokens && tokens <= mostDraftedRows;
 }
 
 function shapeOf(entries: readonly StepEntry[]): StepShape {

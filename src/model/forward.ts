@@ -12,7 +12,7 @@ import type { Family } from "./family.ts";
 import type { Adapters } from "./lora/adapters.ts";
 import { adapterTensorRoom, deltaTensorRoom } from "./lora/deltas.ts";
 import type { RoutingTap } from "./routing-tap.ts";
-import { type StepShape, tokenCount } from "./step.ts";
+import type { StepShape } from "./step.ts";
 import { StepMemory } from "./step-memory.ts";
 import type { ModelWeights } from "./weights.ts";
 
@@ -58,12 +58,12 @@ export interface Step {
   dispose(): void;
 }
 
-/** Whether a step of this shape runs as one graph that can be kept. */
-export function isWhole(runtime: Runtime, shape: StepShape): boolean {
+/** Whether a step of so many tokens runs as one graph that can be kept. */
+export function isWhole(runtime: Runtime, tokens: number): boolean {
   const h = runtime.weights.layout.hyperparameters;
   // What each expert is given is summed up where it runs by itself.
   if (runtime.experts || (runtime.sums && h.experts > 0)) return false;
-  return !runsApart(h, tokenCount(shape));
+  return !runsApart(h, tokens);
 }
 
 /** One graph for the whole model, built once and run as often as steps have its shape. */
