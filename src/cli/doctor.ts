@@ -32,11 +32,14 @@ export function register(command: Command): void {
 
 async function doctor({ models, port, json }: Flags): Promise<void> {
   const folder = models ?? (existsSync("models") ? "models" : ".");
+  const libraries = await checkLibraries();
+  // What measures a disk takes its memory from native code.
+  const measures = libraries.every(({ verdict }) => verdict !== "fail");
   const findings: Finding[] = [
     checkNode(),
-    ...(await checkLibraries()),
+    ...libraries,
     ...checkMachine(thisSystem()),
-    ...(await checkFolder(resolve(folder))),
+    ...(await checkFolder(resolve(folder), measures)),
     checkEngines(),
     await checkPort(port),
   ];

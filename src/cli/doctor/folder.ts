@@ -14,7 +14,8 @@ const slowDisk = 300 * mebi;
 const trialBytes = 64 * mebi;
 const readBytes = mebi;
 
-export async function checkFolder(folder: string): Promise<Finding[]> {
+/** @param measures whether the speed of its disk is to be measured */
+export async function checkFolder(folder: string, measures: boolean): Promise<Finding[]> {
   const check = "models folder";
   try {
     const models = await modelsIn(folder);
@@ -30,7 +31,8 @@ export async function checkFolder(folder: string): Promise<Finding[]> {
           `${found}, not writable`,
           "Experts are prepared beside their model: give yourself write access.",
         );
-    return [may, await checkSpace(folder), await checkSpeed(folder, models, writable)];
+    const space = await checkSpace(folder);
+    return measures ? [may, space, await checkSpeed(folder, models, writable)] : [may, space];
   } catch (error) {
     return [failed(check, error, "Make the folder, or name another: stowage doctor --models FOLDER.")];
   }
