@@ -235,6 +235,11 @@ const entries = {
   },
 
   // Grammars and JSON schemas
+  generate_form: {
+    status: 400,
+    message: "A generation is held to one form; both a grammar and a JSON schema were given.",
+    next: "Give one of the two.",
+  },
   grammar_syntax: {
     status: 400,
     message: "The grammar cannot be read at line {line}, column {column}: {reason}.",

@@ -84,6 +84,13 @@ const isMessage: Test = (value) =>
   (anyText(value.content ?? null) || isList(isPart, 1024, 1)(value.content ?? null)) &&
   (value.name === undefined || isNull(value.name) || isText(64)(value.name));
 
+const anything = { type: "json_schema", json_schema: { name: "anything", schema: {}, strict: true } };
+const anyGrammar = 'root ::= "a"';
+/** Of the values that are tried, the others have keywords that a schema may not have; this one is dropped everywhere. */
+const isSchema: Test = (value) => isObject(value) && Object.keys(value).every((key) => key === "__proto__");
+const isFormat: Test = (value) =>
+  value === anything || (isObject(value) && ["text", "json_object"].includes(value.type as string));
+
 const generation: readonly Field[] = [
   required("model", (value) => value === "sample"),
   optional("stream", isBoolean, false),
@@ -103,6 +110,8 @@ const generation: readonly Field[] = [
   { ...optional("max_tokens", isWhole(1)), good: [2] },
   optional("ignore_eos", isBoolean, true, false),
   optional("keep_alive", (value) => isNumber(-1, 1e9)(value) || isDuration(value), -1, "-1", 600, "10m"),
+  optional("grammar", (value) => value === anyGrammar, anyGrammar),
+  optional("json_schema", isSchema, {}),
   optional("user", isText(512), "", "somebody", "\ud800"),
   // The sample model has no adapter that could be named.
   optional("lora", isEmpty, []),
@@ -145,7 +154,7 @@ export const chatTable: FieldTable = {
     optional("tools", isEmpty, []),
     optional("functions", isEmpty, []),
     optional("tool_choice", (value) => value === "none" || value === "auto", "none", "auto"),
-    optional("response_format", (value) => isObject(value) && value.type === "text", { type: "text" }),
+    optional("response_format", isFormat, { type: "text" }, { type: "json_object" }, anything),
     optional(
       "modalities",
       isList((value) => value === "text", 100),

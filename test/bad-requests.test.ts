@@ -117,7 +117,11 @@ function badPrompts(): BadRequest[] {
   const long = "word ".repeat(600);
   const chat = (content: string) =>
     JSON.stringify({ ...chatTable.right, messages: [{ role: "user", content }] });
-  const prompt = (text: unknown) => JSON.stringify({ ...completionTable.right, prompt: text });
+  const prompt = (text: unknown, others = {}) =>
+    JSON.stringify({ ...completionTable.right, prompt: text, ...others });
+  const withField = (name: string, value: unknown) => JSON.stringify({ ...chatTable.right, [name]: value });
+  const withFormat = (schema: unknown) =>
+    withField("response_format", { type: "json_schema", json_schema: { name: "a", schema } });
   const input = (text: unknown, others = {}) => JSON.stringify({ model: "sample", input: text, ...others });
   const bad = (path: string, body: string, param: string, code: string) => ({
     ...postOf(path, body),
@@ -127,6 +131,13 @@ function badPrompts(): BadRequest[] {
   });
   return [
     bad("/v1/chat/completions", chat(long), "messages", "request_too_long"),
+    bad("/v1/chat/completions", withField("grammar", "root = x"), "grammar", "grammar_syntax"),
+    bad("/v1/chat/completions", withField("grammar", "root ::= root"), "grammar", "grammar_empty"),
+    bad("/v1/chat/completions", withField("json_schema", { not: {} }), "json_schema", "schema_unsupported"),
+    bad("/v1/chat/completions", withFormat({ type: "strin" }), "response_format", "schema_invalid"),
+    bad("/v1/chat/completions", withFormat({ if: {} }), "response_format", "schema_unsupported"),
+    bad("/v1/completions", prompt("a", { grammar: 'root ::= "' }), "grammar", "grammar_syntax"),
+    bad("/v1/completions", prompt("a", { grammar: "a", json_schema: {} }), "json_schema", "request_invalid"),
     bad("/v1/completions", prompt(long), "prompt", "request_too_long"),
     bad("/v1/completions", prompt(["a", long]), "prompt[1]", "request_too_long"),
     bad("/v1/completions", prompt([[1], Array(600).fill(1)]), "prompt[1]", "request_too_long"),

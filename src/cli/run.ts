@@ -10,11 +10,12 @@ import { type AnswerStyle, answer } from "./answer.ts";
 import { collect, parseNumber } from "./arguments.ts";
 import { chat } from "./chat.ts";
 import { adapters, parseAdapter } from "./config/adapters.ts";
+import { addFormFlags, type FormFlags, formOf } from "./form-flags.ts";
 import { Interrupts } from "./interrupts.ts";
 import { addLoadFlags, type LoadFlags, loadOptionsOf, loadShown } from "./load-flags.ts";
 import { addSamplingFlags, type SamplingFlags, samplingOf } from "./sampling-flags.ts";
 
-interface Flags extends LoadFlags, SamplingFlags {
+interface Flags extends LoadFlags, SamplingFlags, FormFlags {
   readonly maxTokens?: number;
   readonly system?: string;
   readonly raw?: true;
@@ -34,6 +35,7 @@ export function register(command: Command): void {
     .argument("[prompt]", "what to answer or go on from; default: stdin, or a chat at a terminal")
     .option("--max-tokens <n>", "most tokens of an answer (default: what the context leaves)", parseNumber);
   addSamplingFlags(command);
+  addFormFlags(command);
   command.option("--raw", "go on from the prompt as it is, without the model's chat template");
   addLoadFlags(command, "longest prompt and answer together (default: the model's, at most 4096)")
     .option(
@@ -52,6 +54,7 @@ async function run(path: string, prompt: string | undefined, flags: Flags): Prom
   const abort = new AbortController();
   const interrupts = new Interrupts(() => abort.abort());
   try {
+    const generation = { ...generationOf(flags), ...(await formOf(flags)) };
     const mode = await modeOf(prompt, flags);
     const { recordRouting } = flags;
     const recording = recordRouting === undefined ? {} : { recordRouting };
@@ -59,8 +62,8 @@ async function run(path: string, prompt: string | undefined, flags: Flags): Prom
     const options = { ...loadOptionsOf(flags), ...recording, lora, signal: abort.signal };
     const model = await loadShown(path, options, loadModel);
     try {
-      if (mode.kind === "once") await once(model, mode.prompt, flags, abort.signal);
-      else await converse(model, path, flags, interrupts);
+      if (mode.kind === "once") await once(model, mode.prompt, flags, generation, abort.signal);
+      else await converse(model, path, flags, generation, interrupts);
     } finally {
       await model.dispose();
     }
@@ -86,19 +89,31 @@ async function modeOf(prompt: string | undefined, { json }: Flags): Promise<Mode
   return { kind: "once", prompt: piped };
 }
 
-async function once(model: Model, prompt: string, flags: Flags, signal: AbortSignal): Promise<void> {
+async function once(
+  model: Model,
+  prompt: string,
+  flags: Flags,
+  generation: GenerateOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const system = flags.system === undefined ? [] : [{ role: "system", content: flags.system }];
   const input = isRaw(model, flags)
     ? { prompt }
     : { messages: [...system, { role: "user", content: prompt }] };
-  await answer(model, { ...generationOf(flags), ...input, signal }, styleOf(flags));
+  await answer(model, { ...generation, ...input, signal }, styleOf(flags));
 }
 
-async function converse(model: Model, path: string, flags: Flags, interrupts: Interrupts): Promise<void> {
+async function converse(
+  model: Model,
+  path: string,
+  flags: Flags,
+  generation: GenerateOptions,
+  interrupts: Interrupts,
+): Promise<void> {
   const raw = isRaw(model, flags);
   const hint = raw ? "Each line is a prompt of its own. " : "";
   process.stdout.write(`${summary(model, path)}\n${hint}/help shows the commands, Ctrl-D ends.\n`);
-  const settings = { generation: generationOf(flags), style: styleOf(flags), system: flags.system, raw };
+  const settings = { generation, style: styleOf(flags), system: flags.system, raw };
   await chat(model, settings, interrupts);
 }
 

@@ -19,6 +19,7 @@ import { WholeSequences } from "../scheduler/policies/whole.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { Engine } from "./engine.ts";
 import type { ExpertOptions } from "./expert-memory.ts";
+import { Grammars } from "./grammars.ts";
 import { checkBudget, type MemoryPlan } from "./memory-plan.ts";
 import { type AdapterOptions, planModel, type SizeOptions, whole } from "./plan.ts";
 import { RoutingRecorder } from "./routing-recorder.ts";
@@ -49,6 +50,8 @@ export interface LoadOptions extends SizeOptions, AdapterOptions, ExpertOptions 
 export interface LoadedModel {
   readonly engine: Engine;
   readonly tokenizer: Tokenizer;
+  /** What requests hold their text to. */
+  readonly grammars: Grammars;
   /** What the engine's steps run on. Others may run steps on it while the engine idles. */
   readonly runtime: Runtime;
   readonly hyperparameters: Hyperparameters;
@@ -126,7 +129,8 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     };
     const usual = h.encoder ? "mean" : "last";
     const pooling = options.pooling ?? pooledBy(file.metadata, h.architecture) ?? usual;
-    return { engine, tokenizer, runtime, hyperparameters: h, plan, pooling, experts, dispose };
+    const grammars = new Grammars(tokenizer);
+    return { engine, tokenizer, grammars, runtime, hyperparameters: h, plan, pooling, experts, dispose };
   } catch (error) {
     if (!tokenizer) {
       await vocabulary.then(

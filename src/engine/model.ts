@@ -12,6 +12,7 @@ import {
   shapeVector,
   textTokens,
 } from "./embedding.ts";
+import type { TextForm } from "./grammars.ts";
 import { type LoadedModel, type LoadOptions, loadEngine } from "./load.ts";
 import type { MemoryPlan } from "./memory-plan.ts";
 import type { TokenLogprob } from "./sampling/logprobs.ts";
@@ -28,6 +29,10 @@ export interface GenerateOptions extends SamplingParams {
   readonly maxTokens?: number;
   /** The adapters to compute with, of those that the model was loaded with. Default: none. */
   readonly lora?: readonly AdapterChoice[];
+  /** What the text has to be, in GBNF; see docs/structured-output.md. At most one of this and `jsonSchema`. */
+  readonly grammar?: string;
+  /** A JSON schema that the text has to be valid by; `true` for any JSON. */
+  readonly jsonSchema?: object | boolean;
   /** Aborting it ends the generation within one step; its last part then has the reason `cancelled`. */
   readonly signal?: AbortSignal;
 }
@@ -178,13 +183,17 @@ export class Model {
    * Generates text, one part a token and a finish part at the end; the texts of all parts make the output. Leaving the
    * loop early cancels the generation.
    * @throws StowageError while it is read: native_disposed, generate_input, chat_template_missing, chat_messages,
-   *   template_*, text_too_long, request_*, token_invalid, sampling_param, lora_*, kv_exhausted, engine_closed, logits_*
+   *   template_*, text_too_long, request_*, token_invalid, sampling_param, lora_*, kv_exhausted, engine_closed,
+   *   logits_*, grammar_*, schema_*
    */
   async *generate(options: GenerateOptions): AsyncGenerator<GenerationPart, void, undefined> {
-    const { prompt, messages, maxTokens, lora = [], signal, ...sampling } = options;
+    const { prompt, messages, maxTokens, lora = [], signal, grammar, jsonSchema, ...sampling } = options;
     const tokens = await this.#promptTokens(prompt, messages);
     const limit = maxTokens === undefined ? {} : { maxTokens };
-    const sequence = this.#open().engine.submit({ prompt: tokens, sampling, lora, ...limit });
+    const { engine, grammars } = this.#open();
+    const form = formOf(grammar, jsonSchema);
+    const held = form && { constraint: grammars.constraint(form) };
+    const sequence = engine.submit({ prompt: tokens, sampling, lora, ...limit, ...held });
     const cancel = () => sequence.cancel();
     signal?.addEventListener("abort", cancel);
     if (signal?.aborted) cancel();
@@ -299,6 +308,13 @@ export class Model {
     if (messages !== undefined) return this.tokenizeChat(messages);
     return typeof prompt === "string" ? this.tokenize(prompt) : prompt!;
   }
+}
+
+/** @throws StowageError generate_form */
+function formOf(gbnf: string | undefined, schema: object | boolean | undefined): TextForm | undefined {
+  if (gbnf !== undefined && schema !== undefined) throw new StowageError("generate_form", {});
+  if (gbnf !== undefined) return { gbnf };
+  return schema === undefined ? undefined : { schema: JSON.stringify(schema) };
 }
 
 function partOf(event: SequenceEvent): GenerationPart {

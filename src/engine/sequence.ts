@@ -79,6 +79,7 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
   readonly #events = new Channel<SequenceEvent>();
   readonly #ignoreEnd: boolean;
   readonly #forced: ArrayLike<number>;
+  readonly #constraint: Constraint | undefined;
   readonly #tokenizer: Tokenizer;
   readonly #sampling: ResolvedSampling;
   readonly #sampler: Sampler;
@@ -111,6 +112,7 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
     this.maxTokens = checkMaxTokens(request.maxTokens, contextTokens - this.promptTokens);
     this.#ignoreEnd = request.ignoreEnd ?? false;
     this.#forced = checkTokens(request.forced ?? [], vocabulary);
+    this.#constraint = request.constraint;
     this.#tokenizer = tokenizer;
     this.#sampling = resolveSampling(request.sampling);
     this.#sampler = new Sampler(this.#sampling, vocabulary, {
@@ -186,6 +188,7 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
     }
     this.#undelivered.push(sampled);
     if (this.#sampling.stop.length > 0) this.deliver();
+    if (!this.finished && this.#constraint?.isComplete) this.finish("stop");
     if (!this.finished && this.generatedTokens >= this.maxTokens) this.finish("length");
     return !this.finished;
   }

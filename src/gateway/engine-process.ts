@@ -12,6 +12,7 @@ import {
   type ReadyMessage,
   type SequenceNews,
   type ToEngine,
+  type WireForm,
   type WireLogprob,
   type WireSampling,
 } from "../engine/process/messages.ts";
@@ -35,6 +36,7 @@ export interface GenerateCall {
   /** Of the model's adapters, those to compute with. Default: none. */
   readonly lora?: readonly AdapterChoice[];
   readonly sampling: WireSampling;
+  readonly form?: WireForm;
 }
 
 export interface EmbedCall {

@@ -46,23 +46,28 @@ export class Constraint {
    * A bit for each token that may come next, 32 a word. Shared: do not write to it.
    * @throws StowageError grammar_vocabulary when there is none, grammar_limit when the grammar is too ambiguous
    */
-  mask(): Uint32Array {
+  allowed(): Uint32Array {
     return this.#grammar.masks.of(this.#state);
   }
 
   /**
-   * Writes the logits of the tokens that may come to `out`, and -Infinity for all others.
-   * @throws StowageError as {@link Constraint.mask}
+   * Sets the logits of all tokens that may not come next to -Infinity.
+   * @throws StowageError as {@link Constraint.allowed}
    */
-  apply(logits: Float32Array, out: Float32Array): void {
-    const mask = this.mask();
-    out.fill(Number.NEGATIVE_INFINITY);
-    for (let word = 0; word < mask.length; word++) {
-      let bits = mask[word]!;
-      while (bits !== 0) {
-        const token = (word << 5) + 31 - Math.clz32(bits);
-        out[token] = logits[token]!;
-        bits ^= 1 << (token & 31);
+  mask(logits: Float32Array): void {
+    const allowed = this.allowed();
+    // Rows that a model has beyond its vocabulary.
+    logits.fill(Number.NEGATIVE_INFINITY, this.#grammar.trie.vocabularySize);
+    for (let word = 0; word < allowed.length; word++) {
+      const base = word << 5;
+      let refused = ~allowed[word]!;
+      if (refused === -1) logits.fill(Number.NEGATIVE_INFINITY, base, base + 32);
+      else {
+        while (refused !== 0) {
+          const bit = 31 - Math.clz32(refused);
+          logits[base + bit] = Number.NEGATIVE_INFINITY;
+          refused ^= 1 << bit;
+        }
       }
     }
   }

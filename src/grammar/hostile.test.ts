@@ -152,7 +152,7 @@ describe("A hostile schema or grammar", { skip: withoutSample }, () => {
       const constraint = new Constraint(new TokenGrammar(automatonOf(make()), trie));
       const random = new Random(1);
       for (let count = 0; count < 12 && !constraint.isComplete; count++) {
-        const allowed = tokensIn(constraint.mask(), trie.vocabularySize).filter((token) =>
+        const allowed = tokensIn(constraint.allowed(), trie.vocabularySize).filter((token) =>
           trie.textOf(token),
         );
         if (allowed.length === 0) break;

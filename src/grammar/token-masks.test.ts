@@ -80,7 +80,7 @@ describe("A token mask", { skip: withoutSample }, () => {
     const constraint = new Constraint(grammarOf('root ::= "🜚"'));
     const bytes: number[] = [];
     while (!constraint.isComplete) {
-      const token = tokensIn(constraint.mask(), tokenizer.vocabularySize)[0]!;
+      const token = tokensIn(constraint.allowed(), tokenizer.vocabularySize)[0]!;
       bytes.push(...trie.textOf(token)!);
       constraint.accept(token);
     }
@@ -93,13 +93,13 @@ describe("A token mask", { skip: withoutSample }, () => {
     const end = tokenizer.eos!;
     const token = (text: string) =>
       tokenizer.encode(text, { addSpecial: false, parseSpecial: false }).at(-1)!;
-    assert.ok(!hasBit(constraint.mask(), end));
+    assert.ok(!hasBit(constraint.allowed(), end));
     assert.throws(() => constraint.accept(end), hasCode("grammar_token"));
     constraint.accept(token("a"));
-    assert.ok(hasBit(constraint.mask(), end) && constraint.accepts && !constraint.isComplete);
+    assert.ok(hasBit(constraint.allowed(), end) && constraint.accepts && !constraint.isComplete);
     constraint.accept(token("b"));
     assert.ok(constraint.isComplete);
-    const left = tokensIn(constraint.mask(), tokenizer.vocabularySize);
+    const left = tokensIn(constraint.allowed(), tokenizer.vocabularySize);
     assert.ok(left.every((one) => tokenizer.isEndOfGeneration(one)) && left.includes(end));
     assert.throws(() => constraint.accept(token("b")), hasCode("grammar_token"));
   });
@@ -125,17 +125,17 @@ describe("A token mask", { skip: withoutSample }, () => {
     const constraint = new Constraint(grammar);
     const say = (text: string) => {
       for (const token of tokenizer.encode(text, { addSpecial: false, parseSpecial: false })) {
-        assert.ok(hasBit(constraint.mask(), token), text);
+        assert.ok(hasBit(constraint.allowed(), token), text);
         constraint.accept(token);
       }
     };
-    assert.ok(constraint.isFree && hasBit(constraint.mask(), control));
+    assert.ok(constraint.isFree && hasBit(constraint.allowed(), control));
     constraint.accept(control);
     say("é free <calls <cal");
     assert.ok(constraint.isFree && !constraint.accepts);
     say("l>");
     assert.ok(!constraint.isFree);
-    assert.deepEqual(tokensIn(constraint.mask(), tokenizer.vocabularySize), [control]);
+    assert.deepEqual(tokensIn(constraint.allowed(), tokenizer.vocabularySize), [control]);
     constraint.accept(control);
     assert.ok(constraint.isComplete);
   });
@@ -143,11 +143,11 @@ describe("A token mask", { skip: withoutSample }, () => {
   it("leaves the logits of allowed tokens as they are", () => {
     const constraint = new Constraint(grammarOf('root ::= [a-c]+ "."'));
     const logits = Float32Array.from({ length: tokenizer.vocabularySize }, (_, token) => token / 7);
-    const out = new Float32Array(logits.length);
-    constraint.apply(logits, out);
-    const mask = constraint.mask();
-    out.forEach((logit, token) => {
-      assert.equal(logit, hasBit(mask, token) ? logits[token] : Number.NEGATIVE_INFINITY);
+    const masked = logits.slice();
+    constraint.mask(masked);
+    const allowed = constraint.allowed();
+    masked.forEach((logit, token) => {
+      assert.equal(logit, hasBit(allowed, token) ? logits[token] : Number.NEGATIVE_INFINITY);
     });
   });
 });

@@ -21,14 +21,14 @@ export function walk(grammar: TokenGrammar, random: Random, wander: number): str
   const bytes: Uint8Array[] = [];
   let state = grammar.states.start;
   const take = (token: number) => {
-    assert.ok(hasBit(constraint.mask(), token));
+    assert.ok(hasBit(constraint.allowed(), token));
     constraint.accept(token);
     bytes.push(trie.textOf(token)!);
     for (const byte of trie.textOf(token)!) state = grammar.states.step(state, byte)!;
   };
   for (let count = 0; count < wander && !constraint.isComplete; count++) {
     if (constraint.accepts && random.next() < 0.02) break;
-    const allowed = tokensIn(constraint.mask(), trie.vocabularySize).filter((token) => trie.textOf(token));
+    const allowed = tokensIn(constraint.allowed(), trie.vocabularySize).filter((token) => trie.textOf(token));
     take(allowed[random.integer(0, allowed.length - 1)]!);
   }
   const byteTokens = new Map<number, number>();

@@ -1,4 +1,5 @@
-import type { ModelInput, WireLogprob, WireSampling } from "../engine/process/messages.ts";
+import type { ModelInput, WireForm, WireLogprob, WireSampling } from "../engine/process/messages.ts";
+import { StowageError } from "../errors.ts";
 import type { Finish, GenerateCall } from "../gateway/engine-process.ts";
 import type { LiveRequest } from "../gateway/live-request.ts";
 import { about } from "./about-field.ts";
@@ -32,6 +33,8 @@ export interface GenerationFields {
   readonly n?: number | null | undefined;
   readonly ignore_eos?: boolean | null | undefined;
   readonly keep_alive?: number | string | null | undefined;
+  readonly grammar?: string | null | undefined;
+  readonly json_schema?: object | null | undefined;
 }
 
 /** What choices start from. */
@@ -75,9 +78,10 @@ export interface ChunkFormat {
 export function choicesOf(
   inputs: readonly Input[],
   fields: GenerationFields,
-  limits: { maxTokens: number | undefined; logprobs: number | undefined },
+  limits: { maxTokens: number | undefined; logprobs: number | undefined; form?: WireForm | undefined },
 ): Choice[] {
   const n = fields.n ?? 1;
+  const form = onlyForm(fields, limits.form);
   return inputs.flatMap(({ input, field }, index) =>
     Array.from({ length: n }, (_, choice) => ({
       input,
@@ -85,8 +89,25 @@ export function choicesOf(
       sampling: samplingOf(fields, limits.logprobs, index * n + choice),
       ...(limits.maxTokens !== undefined && { maxTokens: limits.maxTokens }),
       ...(fields.ignore_eos && { ignoreEnd: true }),
+      ...(form && { form }),
     })),
   );
+}
+
+/** @throws StowageError request_invalid where more than one form is asked for */
+function onlyForm({ grammar, json_schema }: GenerationFields, other: WireForm | undefined) {
+  const forms: WireForm[] = [];
+  if (typeof grammar === "string") forms.push({ field: "grammar", gbnf: grammar });
+  if (json_schema) forms.push({ field: "json_schema", schema: JSON.stringify(json_schema) });
+  if (other) forms.push(other);
+  const [form, second] = forms;
+  if (form && second) {
+    throw new StowageError("request_invalid", {
+      field: second.field,
+      reason: `it does not go together with ${form.field}`,
+    });
+  }
+  return form;
 }
 
 /** Sends what the choices say as it comes, and ends the stream with `[DONE]` or an error event. */

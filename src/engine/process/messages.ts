@@ -19,6 +19,13 @@ const messages = z.array(z.object({ role: z.string(), content: z.string() }));
 /** What text is made of, or tokenised from: text, its tokens, or a chat. */
 const input = z.union([z.object({ text: z.string() }), z.object({ tokens }), z.object({ messages })]);
 
+/** What the text has to be, as `TextForm`, and the request's field that says so. */
+const form = z.union([
+  z.object({ field: z.string(), gbnf: z.string() }),
+  z.object({ field: z.string(), schema: z.string() }),
+  z.object({ field: z.string(), object: z.literal(true) }),
+]);
+
 /** The same fields as `SamplingParams`, whose ranges the engine checks. */
 const sampling = z.object({
   temperature: z.number().exactOptional(),
@@ -100,6 +107,7 @@ export const toEngine = z.discriminatedUnion("type", [
     ignoreEnd: z.boolean().exactOptional(),
     lora: z.array(adapter).readonly().exactOptional(),
     sampling,
+    form: form.exactOptional(),
   }),
   /** Answered by `embedding`, or `failed`. */
   z.object({ type: z.literal("embed"), id: requestId, input, dimensions: z.number().exactOptional() }),
@@ -199,5 +207,6 @@ export type SequenceNews = z.infer<typeof sequenceEvent>;
 export type WireLogprob = z.infer<typeof tokenLogprob>;
 export type EngineStats = z.infer<typeof stats>;
 export type ReadyMessage = Extract<FromEngine, { type: "ready" }>;
+export type WireForm = z.infer<typeof form>;
 export type WireSampling = z.infer<typeof sampling>;
 export type Fault = z.infer<typeof fault>;

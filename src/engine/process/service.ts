@@ -1,10 +1,12 @@
 import { StowageError } from "../../errors.ts";
 import { ChatPrompt, checkMessages } from "../../tokenizer/chat-prompt.ts";
 import { type EmbeddingSequence, poolingFor, shapeVector, textTokens } from "../embedding.ts";
+import type { TextForm } from "../grammars.ts";
 import { type LoadedModel, loadEngine } from "../load.ts";
+import type { Constraint } from "../sampling/constraint.ts";
 import type { Sequence } from "../sequence.ts";
 import { faultOf } from "./faults.ts";
-import type { EngineStats, FromEngine, ModelInput, ToEngine } from "./messages.ts";
+import type { EngineStats, FromEngine, ModelInput, ToEngine, WireForm } from "./messages.ts";
 import { newsOf, Outbox } from "./outbox.ts";
 
 /** How often the gateway is told how the engine fares, ms; only when something changed. */
@@ -170,7 +172,8 @@ export class EngineService {
     }
   }
 
-  async #generate({ id, input, maxTokens, ignoreEnd, lora, sampling }: Message<"generate">): Promise<void> {
+  async #generate(message: Message<"generate">): Promise<void> {
+    const { id, input, maxTokens, ignoreEnd, lora, sampling, form } = message;
     const { model } = this.#open();
     const prompt = await this.#tokensOf(input, true);
     const asked = this.#early.get(id);
@@ -178,6 +181,7 @@ export class EngineService {
     const sequence = model.engine.submit({
       prompt,
       sampling,
+      ...(form && { constraint: constraintOf(model, form) }),
       ...(maxTokens !== undefined && { maxTokens }),
       ...(ignoreEnd && { ignoreEnd }),
       ...(lora && { lora }),
@@ -260,5 +264,15 @@ export class EngineService {
   #open(): Loaded {
     if (!this.#loaded) throw new StowageError("engine_closed", {});
     return this.#loaded;
+  }
+}
+
+/** @throws StowageError grammar_*, schema_*, with the field that asked for the form */
+function constraintOf({ grammars }: LoadedModel, { field, ...form }: WireForm): Constraint {
+  try {
+    return grammars.constraint(form as TextForm);
+  } catch (error) {
+    if (!(error instanceof StowageError)) throw error;
+    throw new StowageError(error.code, { ...error.details, field }, { cause: error });
   }
 }

@@ -4,4 +4,6 @@ export interface Constraint {
   mask(logits: Float32Array): void;
   /** Told of every token of the output, in order; not of the prompt's. */
   accept(token: number): void;
+  /** Whether nothing may follow but the end: then the sequence ends without a token for it. */
+  readonly isComplete?: boolean;
 }

@@ -1,4 +1,4 @@
-import type { WireLogprob } from "../../engine/process/messages.ts";
+import type { WireForm, WireLogprob } from "../../engine/process/messages.ts";
 import { StowageError } from "../../errors.ts";
 import { answer, headOf } from "../answer.ts";
 import { plainMessages } from "../chat-messages.ts";
@@ -30,6 +30,7 @@ async function handle(call: Call<ChatRequest>): Promise<unknown> {
   const choices = choicesOf([input], body, {
     maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
     logprobs: body.logprobs ? (body.top_logprobs ?? 0) : undefined,
+    form: formOf(body.response_format),
   });
   const head = headOf(call, "chatcmpl", body.stream ? "chat.completion.chunk" : "chat.completion");
   return answer(call, "chat", choices, async () => ({
@@ -42,6 +43,18 @@ async function handle(call: Call<ChatRequest>): Promise<unknown> {
       finish_reason: reasonOf(finish),
     }),
   }));
+}
+
+function formOf(format: ChatRequest["response_format"]): WireForm | undefined {
+  const field = "response_format";
+  switch (format?.type) {
+    case "json_object":
+      return { field, object: true };
+    case "json_schema":
+      return { field, schema: JSON.stringify(format.json_schema.schema) };
+    default:
+      return undefined;
+  }
 }
 
 /** A chunk a token: what all of them share is put into words once. */

@@ -1,5 +1,13 @@
 import { z } from "zod";
-import { answerFields, count, finishReason, generationFields, unsupported, usageSchema } from "./common.ts";
+import {
+  answerFields,
+  count,
+  finishReason,
+  generationFields,
+  jsonSchema,
+  unsupported,
+  usageSchema,
+} from "./common.ts";
 
 const textPart = z.object({ type: z.literal("text"), text: z.string() });
 const content = z.union([z.string(), z.array(textPart).min(1).max(1024)]);
@@ -27,7 +35,22 @@ export const chatRequest = z.object({
   tools: unsupported.list("tools"),
   functions: unsupported.list("functions"),
   tool_choice: z.enum(["none", "auto"], "not supported yet: tools").nullish(),
-  response_format: z.object({ type: z.literal("text", "not supported yet: only text") }).nullish(),
+  /** What the answer has to be. `strict` makes no difference: a schema is always kept to. */
+  response_format: z
+    .discriminatedUnion("type", [
+      z.object({ type: z.literal("text") }),
+      z.object({ type: z.literal("json_object") }),
+      z.object({
+        type: z.literal("json_schema"),
+        json_schema: z.object({
+          name: z.string().max(64).nullish(),
+          description: z.string().nullish(),
+          schema: jsonSchema,
+          strict: z.boolean().nullish(),
+        }),
+      }),
+    ])
+    .nullish(),
   modalities: z.array(z.literal("text", "not supported: only text")).nullish(),
   audio: unsupported.value("audio"),
 });

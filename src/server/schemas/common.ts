@@ -68,6 +68,7 @@ const breakerText = z
 
 /** Times what the adapter counts by itself. */
 const adapterScale = z.number().min(-100).max(100).optional();
+export const jsonSchema = z.record(z.string(), z.unknown());
 
 /** What requests for text share: OpenAI's fields, and llama.cpp's and vLLM's for what OpenAI has not. */
 export const generationFields = {
@@ -146,4 +147,8 @@ export const generationFields = {
     .max(16)
     .nullish(),
   user: z.string().max(512).nullish(),
+  /** What the text has to be, in GBNF, llama.cpp's notation. */
+  grammar: z.string().min(1).max(1_048_576).nullish(),
+  /** A JSON schema that the text has to be valid by. */
+  json_schema: jsonSchema.nullish(),
 };
