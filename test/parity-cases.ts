@@ -181,6 +181,26 @@ const mixtures: readonly ParityCase[] = [
     types: common,
     tie: 0.05,
   },
+  { name: "gpt-oss", shape: tinyShapes["gpt-oss"]!, types: [...common, { type: "MXFP4" }] },
+  {
+    name: "gpt-oss, YaRN",
+    shape: {
+      ...tinyShapes["gpt-oss"]!,
+      metadata: { ...tinyShapes["gpt-oss"]!.metadata, ...ropeScaling(yarn) },
+    },
+    types: few,
+  },
+  { name: "smallthinker", shape: tinyShapes.smallthinker!, types: common },
+  {
+    name: "smallthinker, softmax, no windows, grouped queries, tied embeddings",
+    shape: {
+      ...tinyShapes.smallthinker!,
+      ...grouped,
+      tiedEmbeddings: true,
+      metadata: { expert_gating_func: gguf.u32(1) },
+    },
+    types: few,
+  },
   {
     name: "deepseek2, YaRN",
     shape: { ...tinyLatentHeads, metadata: { ...tinyLatentHeads.metadata, ...ropeScaling(yarn) } },

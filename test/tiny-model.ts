@@ -130,11 +130,25 @@ export const tinyShapes: Readonly<Record<string, SyntheticShape>> = {
       expert_weights_scale: gguf.f32(1.5),
     },
   },
+  // A layer with a window that prompts of 48 tokens are longer than, and one without.
+  "gpt-oss": {
+    ...tinyExperts,
+    architecture: "gpt-oss",
+    kvHeads: 2,
+    metadata: { "attention.sliding_window": gguf.u32(20) },
+  },
   llama: { ...tinyExperts, architecture: "llama" },
   mistral3: { ...tinyDense, architecture: "mistral3" },
   "nomic-bert": { ...tinyEncoder, architecture: "nomic-bert" },
   olmoe: { ...tinyExperts, architecture: "olmoe" },
   phimoe: { ...tinyExperts, architecture: "phimoe" },
+  // The first layer knows no positions.
+  smallthinker: {
+    ...tinyExperts,
+    architecture: "smallthinker",
+    layers: 3,
+    metadata: { expert_gating_func: gguf.u32(2), "attention.sliding_window": gguf.u32(4096) },
+  },
   qwen2: { ...tinyDense, architecture: "qwen2" },
   qwen2moe: {
     ...tinyExperts,

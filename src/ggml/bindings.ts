@@ -67,6 +67,7 @@ const base = {
   ggml_rope_ext:
     "void* ggml_rope_ext(void*, void*, void*, void*, int, int, int, float, float, float, float, float, float)",
   ggml_flash_attn_ext: "void* ggml_flash_attn_ext(void*, void*, void*, void*, void*, float, float, float)",
+  ggml_flash_attn_ext_add_sinks: "void ggml_flash_attn_ext_add_sinks(void*, void*)",
   ggml_new_graph_custom: "void* ggml_new_graph_custom(void*, size_t, bool)",
   ggml_build_forward_expand: "void ggml_build_forward_expand(void*, void*)",
   ggml_graph_n_nodes: "int ggml_graph_n_nodes(void*)",

@@ -298,7 +298,8 @@ export class Context {
   /**
    * q [d, T, heads, S], k and v [d, keys, kvHeads, S], mask F16 [keys, T, 1, S] → [d, heads, T, S]; S sequences,
    * often 1.
-   * @param softCap scores go through softCap · tanh(score / softCap); 0 for none
+   * @param options.softCap scores go through softCap · tanh(score / softCap); 0 for none
+   * @param options.sinks F32 [heads]: a score of each head that takes part in its softmax and brings no value
    */
   flashAttention(
     q: Tensor,
@@ -306,11 +307,12 @@ export class Context {
     v: Tensor,
     mask: Tensor | undefined,
     scale: number,
-    softCap = 0,
+    options: { softCap?: number | undefined; sinks?: Tensor | undefined } = {},
   ): Tensor {
+    const { softCap = 0, sinks } = options;
     const bias = 0;
     const { pointer } = q;
-    return this.#make(
+    const result = this.#make(
       "ggml_flash_attn_ext",
       pointer,
       k.pointer,
@@ -320,6 +322,8 @@ export class Context {
       bias,
       softCap,
     );
+    if (sinks) this.native.ggml.ggml_flash_attn_ext_add_sinks(result.pointer, sinks.pointer);
+    return result;
   }
 
   /** A 32-bit field of a struct in this context's memory. */

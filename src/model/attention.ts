@@ -31,7 +31,8 @@ export function selfAttention(
   const [queries, keys] = rotatedHeads(blocks, weights, q!, k!, options.norms);
   storeKeys(blocks, keys);
   storeValues(blocks, rowsOf(blocks.scope.context, v!));
-  const attended = blocks.outputRows(attend(blocks, queries));
+  const sinks = weights.find("attn_sinks.weight")?.tensor;
+  const attended = blocks.outputRows(attend(blocks, queries, sinks));
   return blocks.product(weights, "attn_output.weight", attended);
 }
 
@@ -67,10 +68,11 @@ function rotatedHeads(
   return [rope(blocks, split(queries, heads)), rope(blocks, split(keys, kvHeads))];
 }
 
-/** x [head width, heads, tokens], rotated by its tokens' positions. */
+/** x [head width, heads, tokens], rotated by its tokens' positions; in layers without positions as it is. */
 export function rope(blocks: Blocks, x: Tensor): Tensor {
   const { memory, hyperparameters } = blocks.parts;
   const { scope, layer } = blocks;
+  if (hyperparameters.unrotated?.[layer]) return x;
   return scope.context.rope(x, memory.positions, ropeOf(hyperparameters, layer), ropeFactors(blocks.parts));
 }
 

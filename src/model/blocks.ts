@@ -236,12 +236,18 @@ export class Blocks {
   /**
    * Pre-norm mixture of gated experts, and the residual sum; see {@link route}. A shared expert, where there is one,
    * is added to the residual stream before the others are, by as much as its gate says if it has one.
-   * @param norm name of the norm's weights
+   * @param options.norm name of the norm's weights, "ffn_norm" by default
+   * @param options.routed what the router is given instead of what the experts are: the layer's input
    */
-  experts(weights: LayerWeights, x: Tensor, options: RouterOptions, norm = "ffn_norm"): Promise<Tensor> {
+  experts(
+    weights: LayerWeights,
+    x: Tensor,
+    options: RouterOptions & { readonly norm?: string; readonly routed?: Tensor },
+  ): Promise<Tensor> {
+    const { norm = "ffn_norm", routed } = options;
     const normed = this.norm(x, weights, norm);
-    const inputAt = (layer: LayerWeights, x: Tensor) => this.norm(x, layer, norm);
-    const routing = route(this, weights, normed, options, inputAt);
+    const inputAt = (layer: LayerWeights, x: Tensor) => (routed ? x : this.norm(x, layer, norm));
+    const routing = route(this, weights, routed ? this.outputRows(routed) : normed, options, inputAt);
     const shared = this.hyperparameters.sharedExpertWidth > 0;
     const residual = shared ? this.scope.context.add(sharedExpert(this, weights, normed), x) : x;
     return this.parts.experts.run(this, weights, residual, normed, routing);

@@ -4,6 +4,7 @@ import { deepseek2 } from "./families/deepseek2.ts";
 import { gemma2 } from "./families/gemma2.ts";
 import { gemma3 } from "./families/gemma3.ts";
 import { glm4moe } from "./families/glm4moe.ts";
+import { gptOss } from "./families/gpt-oss.ts";
 import { llama } from "./families/llama.ts";
 import { mistral3 } from "./families/mistral3.ts";
 import { nomicBert } from "./families/nomic-bert.ts";
@@ -13,6 +14,7 @@ import { qwen2 } from "./families/qwen2.ts";
 import { qwen2moe } from "./families/qwen2moe.ts";
 import { qwen3 } from "./families/qwen3.ts";
 import { qwen3moe } from "./families/qwen3moe.ts";
+import { smallthinker } from "./families/smallthinker.ts";
 import type { Family } from "./family.ts";
 
 /** Every architecture that can be run. */
@@ -29,6 +31,8 @@ export const families: readonly Family[] = [
   gemma3,
   glm4moe,
   deepseek2,
+  gptOss,
+  smallthinker,
   bert,
   nomicBert,
 ];

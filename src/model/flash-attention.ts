@@ -13,28 +13,30 @@ interface AttentionRun {
   readonly keys: number;
   readonly count: number;
   readonly stride: number;
+  readonly sinks: Tensor | undefined;
 }
 
 /**
  * One flash-attention call a sequence, so that neighbours in the batch never change a sequence's numbers; or one
  * for all where that gives the same.
  * @param queries [head width, heads, tokens]
+ * @param sinks F32 [heads], see `Context.flashAttention`
  * @returns [heads · value width, tokens]
  */
-export function attend(blocks: Blocks, queries: Tensor): Tensor {
+export function attend(blocks: Blocks, queries: Tensor, sinks?: Tensor): Tensor {
   const { graph } = blocks.scope;
   const { memory, shape } = blocks.parts;
   const masks = isWindowed(blocks.hyperparameters, blocks.layer) ? memory.windowMasks! : memory.masks;
   const stride = commonStride(shape);
-  if (stride !== undefined) return attendTogether(blocks, queries, stride, masks.common!);
+  if (stride !== undefined) return attendTogether(blocks, queries, stride, masks.common!, sinks);
   const [only] = shape.sequences as [StepSequence];
   if (shape.sequences.length === 1) {
-    const run = { ...only, firstToken: 0, count: 1, stride: 0 };
+    const run = { ...only, firstToken: 0, count: 1, stride: 0, sinks };
     return flat(blocks, call(blocks, queries, run, masks.each[0]!), only.tokens);
   }
   let firstToken = 0;
   shape.sequences.forEach(({ tokens, firstCell, keys }, index) => {
-    const run = { tokens, firstToken, firstCell, keys, count: 1, stride: 0 };
+    const run = { tokens, firstToken, firstCell, keys, count: 1, stride: 0, sinks };
     const result = call(blocks, queries, run, masks.each[index]!);
     memory.placeAttention(result, firstToken);
     graph.expand(result);
@@ -44,11 +46,17 @@ export function attend(blocks: Blocks, queries: Tensor): Tensor {
 }
 
 /** Decoding sequences that lie `stride` cells apart. */
-function attendTogether(blocks: Blocks, queries: Tensor, stride: number, mask: Tensor): Tensor {
+function attendTogether(
+  blocks: Blocks,
+  queries: Tensor,
+  stride: number,
+  mask: Tensor,
+  sinks: Tensor | undefined,
+): Tensor {
   const { shape } = blocks.parts;
   const [{ firstCell, keys }] = shape.sequences as [StepSequence];
   const count = shape.sequences.length;
-  const run = { tokens: 1, firstToken: 0, firstCell, keys, count, stride };
+  const run = { tokens: 1, firstToken: 0, firstCell, keys, count, stride, sinks };
   return flat(blocks, call(blocks, queries, run, mask), count);
 }
 
@@ -100,7 +108,7 @@ function call(blocks: Blocks, queries: Tensor, run: AttentionRun, mask: Tensor):
     cached(kv.values[blocks.layer]!, valueWidth),
     mask,
     hyperparameters.attentionScale ?? 1 / Math.sqrt(headWidth),
-    hyperparameters.attentionSoftCap,
+    { softCap: hyperparameters.attentionSoftCap, sinks: run.sinks },
   );
   if (!padded) return result;
   const [, resultHead, resultToken, resultSequence] = result.strides;

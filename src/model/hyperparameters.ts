@@ -42,6 +42,8 @@ export interface Hyperparameters {
   readonly longRope: boolean;
   /** Layers that look at so many of the latest tokens only. */
   readonly window?: Window;
+  /** For each layer, whether its queries and keys know no positions; default in none. */
+  readonly unrotated?: readonly boolean[];
   /** What scores of attention are multiplied by; default 1 / √(head width). */
   readonly attentionScale?: number;
   /** Scores of attention, and logits, are bounded by this: cap · tanh(x / cap). Absent: not. */

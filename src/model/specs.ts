@@ -98,6 +98,22 @@ export function expertTensors(h: Hyperparameters, norm = "ffn_norm"): TensorSpec
   ];
 }
 
+/** Biases of routed experts and of the router. Gate and up have to be apart: see {@link apart}. */
+export function expertBiases(h: Hyperparameters): TensorSpec[] {
+  const { experts, expertWidth: hidden, width } = h;
+  return [
+    { name: "ffn_gate_inp.bias", shape: [experts], use: "vector" },
+    { name: "ffn_gate_exps.bias", shape: [hidden, experts], use: "vector" },
+    { name: "ffn_up_exps.bias", shape: [hidden, experts], use: "vector" },
+    { name: "ffn_down_exps.bias", shape: [width, experts], use: "vector" },
+  ];
+}
+
+/** The same tensors, none of them joined with its neighbours. */
+export function apart(specs: readonly TensorSpec[]): TensorSpec[] {
+  return specs.map(({ join: _, ...spec }) => spec);
+}
+
 /** Shifts the choice of experts, not their weights. */
 export function selectionBias(h: Hyperparameters): TensorSpec {
   return { name: "exp_probs_b.bias", shape: [h.experts], use: "vector" };

@@ -1,3 +1,4 @@
+import { ArchitectureKeys, require } from "../architecture-keys.ts";
 import type { Family } from "../family.ts";
 import { hasExperts, readHyperparameters } from "../hyperparameters.ts";
 import { readMixedLayers, readRouter } from "../mixture.ts";
@@ -22,6 +23,9 @@ export const glm4moe: Family = {
   name: "glm4moe",
   read(metadata) {
     const h = readHyperparameters(metadata, "halves");
+    const keys = new ArchitectureKeys(metadata);
+    const sections = keys.key("rope.dimension_sections");
+    require(!metadata.has(sections), sections, "given", "absent (models of images are not supported)");
     return { ...h, ...readMixedLayers(metadata, h), router: readRouter(metadata, "sigmoid") };
   },
   globalTensors: plainGlobalTensors,
@@ -37,6 +41,6 @@ export const glm4moe: Family = {
     const attended = blocks.attention(weights, x, { norms });
     const { hyperparameters: h, layer } = blocks;
     if (!hasExperts(h, layer)) return blocks.feedForward(weights, attended, { norm });
-    return blocks.experts(weights, attended, h.router!, norm);
+    return blocks.experts(weights, attended, { ...h.router!, norm });
   },
 };
