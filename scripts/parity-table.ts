@@ -6,6 +6,7 @@ import { loadNative } from "../src/ggml/library.ts";
 import { machineInfo } from "../src/workload/machine.ts";
 import { boundOf, clearTokens, parityCases, typeName, writeCase } from "../test/parity-cases.ts";
 import { greedyTokens, measureParity, worst } from "../test/parity-measure.ts";
+import { embeddingSection } from "./embedding-table.ts";
 import { vocabularySection } from "./vocabulary-table.ts";
 
 const path = join(import.meta.dirname, "../docs/parity.md");
@@ -13,7 +14,7 @@ const folder = mkdtempSync(join(tmpdir(), "stowage-parity-"));
 const rows: string[] = [];
 let outputs = 0;
 let same = 0;
-let vocabularies = "";
+let sections: string[] = [];
 try {
   for (const parityCase of parityCases) {
     for (const type of parityCase.types) {
@@ -32,7 +33,7 @@ try {
       same += 2 - divergences.length;
     }
   }
-  vocabularies = await vocabularySection(folder);
+  sections = [await embeddingSection(folder), await vocabularySection(folder)];
 } finally {
   rmSync(folder, { recursive: true });
 }
@@ -55,7 +56,7 @@ logits. Why each type has its bound stands at \`boundOf\` in \`test/parity-cases
 |---|---|---|---|---|---|
 ${rows.join("\n")}
 
-${vocabularies}`;
+${sections.join("\n")}`;
 writeFileSync(path, page);
 
 function shown(value: number): string {

@@ -27,7 +27,7 @@ pairs are compared in \`src/tokenizer/tokenizer.test.ts\`, these in \`src/tokeni
 |---|---|---|---|
 ${rows.join("\n")}
 
-All ${splitters.size} ways to split texts before byte pairs that libllama knows (\`tokenizer.ggml.pre\`) are loaded, and give text back as it was. RWKV's
+All ${splitters.size} ways to split texts before byte pairs that libllama knows (\`tokenizer.ggml.pre\`) are loaded; those over bytes give text back as it was. RWKV's
 and PLaMo 2's vocabularies give texts back as they were.
 `;
 }

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import type { EmbedOptions } from "../engine/embedding.ts";
 import { loadModel, type Model } from "../engine/model.ts";
 import { StowageError } from "../errors.ts";
-import { poolings } from "../model/pooling.ts";
+import { textPoolings } from "../model/pooling.ts";
 import { wholeNumber } from "./arguments.ts";
 import { Interrupts } from "./interrupts.ts";
 import { addLoadFlags, type LoadFlags, loadOptionsOf, loadShown } from "./load-flags.ts";
@@ -17,7 +17,6 @@ interface Flags extends LoadFlags, EmbedOptions {
 const linesTogether = 64;
 /** What a shell reports for a program that Ctrl-C ended: 128 + SIGINT. */
 const interruptedCode = 130;
-const ofTexts = poolings.filter((pooling) => pooling !== "none");
 
 export function register(command: Command): void {
   command
@@ -26,7 +25,7 @@ export function register(command: Command): void {
     .addOption(
       command
         .createOption("--pooling <name>", "how a vector is made of the tokens' (default: the model's)")
-        .choices(ofTexts),
+        .choices(textPoolings),
     )
     .option("--dimensions <n>", "elements to keep of each vector (default: all)", wholeNumber(1));
   addLoadFlags(command, "longest text, tokens (default: the model's, at most 4096)")

@@ -4,16 +4,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { collect } from "../../test/collect.ts";
-import { EmbeddingPeer, vectorDistance } from "../../test/embedding-peer.ts";
+import {
+  type EmbeddingDistances,
+  embeddingBounds,
+  embeddingCases,
+  embeddingTypes,
+  measureEmbeddings,
+  textOf,
+  writeEmbeddingModel,
+} from "../../test/embedding-measure.ts";
+import { vectorDistance } from "../../test/embedding-peer.ts";
 import { hasCode } from "../../test/has-code.ts";
-import { tinyDense, tinyShapes } from "../../test/tiny-model.ts";
-import { writeSyntheticModel } from "../model/synth.ts";
+import { poolings } from "../model/pooling.ts";
 import { poolingFor, shapeVector } from "./embedding.ts";
 import { type LoadedModel, loadEngine } from "./load.ts";
-
-const poolings = ["mean", "last", "cls", "none"] as const;
-/** Types round differently; see `boundOf` in test/parity-cases.ts. */
-const bounds = { F32: 1e-3, F16: 3e-3, Q8_0: 2e-2, Q4_K: 5e-2 } as const;
 
 let folder: string;
 before(async () => {
@@ -21,13 +25,13 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true }));
 
-const tokensOf = (length: number, seed: number) =>
-  Array.from({ length }, (_, index) => 3 + ((index * 7919 + seed * 104_729) % 500));
+/** Written by the first tests. */
+const qwen3 = () => join(folder, "qwen3-F32.gguf");
 
-async function writeDecoder(type: keyof typeof bounds): Promise<string> {
-  const path = join(folder, `qwen3-${type}.gguf`);
-  await writeSyntheticModel(path, { ...tinyDense, architecture: "qwen3", type, seed: 7 });
-  return path;
+function within(distances: EmbeddingDistances, type: string): void {
+  for (const [pooling, distance] of Object.entries(distances)) {
+    assert.ok(distance < embeddingBounds[type]!, `${pooling}: ${distance}`);
+  }
 }
 
 async function load(path: string, options: Parameters<typeof loadEngine>[1] = {}): Promise<LoadedModel> {
@@ -36,62 +40,21 @@ async function load(path: string, options: Parameters<typeof loadEngine>[1] = {}
   return model;
 }
 
-describe("embeddings of a decoder", () => {
-  for (const type of Object.keys(bounds) as (keyof typeof bounds)[]) {
-    test(`${type}: as libllama's, for every pooling, in one step and in chunks`, async () => {
-      const path = await writeDecoder(type);
-      for (const stepTokens of [512, 16]) {
-        const model = await load(path, { stepTokens });
-        for (const pooling of poolings) {
-          const peer = await EmbeddingPeer.load(path, pooling, 256);
-          for (const tokens of [tokensOf(1, 1), tokensOf(7, 2), tokensOf(61, 3)]) {
-            model.engine.clearCache();
-            const { vectors, promptTokens } = await model.engine.embed({ tokens, pooling }).result;
-            const expected = peer.embed(tokens);
-            assert.equal(promptTokens, tokens.length);
-            assert.equal(vectors.length, expected.length);
-            for (const [index, vector] of vectors.entries()) {
-              const distance = vectorDistance(vector, expected[index]!);
-              assert.ok(distance < bounds[type], `${pooling}, ${tokens.length} tokens: ${distance}`);
-            }
-          }
-          peer.dispose();
-        }
-        await model.dispose();
-      }
-    });
-  }
-});
-
-describe("embeddings of encoders", () => {
-  for (const architecture of ["bert", "nomic-bert"]) {
-    for (const type of Object.keys(bounds) as (keyof typeof bounds)[]) {
-      test(`${architecture}, ${type}: as libllama's, for every pooling, alone and side by side`, async () => {
+describe("embeddings are as libllama's, for every pooling, alone and side by side", () => {
+  for (const architecture of embeddingCases) {
+    for (const type of embeddingTypes) {
+      test(`${architecture}, ${type}`, async () => {
         const path = join(folder, `${architecture}-${type}.gguf`);
-        await writeSyntheticModel(path, { ...tinyShapes[architecture]!, type, seed: 7 });
-        const model = await load(path);
-        const texts = [1, 7, 61, 130, 256].map((length) => tokensOf(length, length));
-        for (const pooling of poolings) {
-          const peer = await EmbeddingPeer.load(path, pooling, 256);
-          const together = texts.map((tokens) => model.engine.embed({ tokens, pooling }).result);
-          for (const [index, tokens] of texts.entries()) {
-            const expected = peer.embed(tokens);
-            const alone = await model.engine.embed({ tokens, pooling }).result;
-            for (const { vectors } of [alone, await together[index]!]) {
-              assert.equal(vectors.length, expected.length);
-              for (const [token, vector] of vectors.entries()) {
-                const distance = vectorDistance(vector, expected[token]!);
-                assert.ok(distance < bounds[type], `${pooling}, ${tokens.length} tokens: ${distance}`);
-              }
-            }
-          }
-          peer.dispose();
-        }
-        await model.dispose();
+        await writeEmbeddingModel(path, architecture, type);
+        within(await measureEmbeddings(path), type);
       });
     }
   }
 
+  test("qwen3, in chunks", async () => within(await measureEmbeddings(qwen3(), { stepTokens: 24 }), "F32"));
+});
+
+describe("encoders", () => {
   test("generate nothing, keep nothing, and take texts of the whole context", async () => {
     const path = join(folder, "bert-F32.gguf");
     const model = await load(path);
@@ -99,13 +62,13 @@ describe("embeddings of encoders", () => {
     assert.equal(model.plan.kv, 0);
     assert.equal(model.pooling, "mean");
     assert.equal(model.engine.limits.contextTokens, 256);
-    const tokens = tokensOf(257, 1);
+    const tokens = textOf(257, 1);
     assert.throws(() => model.engine.embed({ tokens, pooling: "cls" }), hasCode("embedding_too_long"));
     const twice = [0, 1].map(() => model.engine.embed({ tokens: tokens.slice(1), pooling: "last" }).result);
     const [first, second] = await Promise.all(twice);
     const later = await model.engine.embed({ tokens: tokens.slice(1), pooling: "last" }).result;
     for (const { vectors, cachedTokens } of [second!, later]) {
-      assert.ok(vectorDistance(vectors[0]!, first!.vectors[0]!) < bounds.F32);
+      assert.ok(vectorDistance(vectors[0]!, first!.vectors[0]!) < embeddingBounds.F32!);
       assert.equal(cachedTokens, 0);
     }
     const running = model.engine.embed({ tokens: tokens.slice(1), pooling: "mean" });
@@ -118,16 +81,16 @@ describe("embeddings of encoders", () => {
 describe("embeddings beside generations", () => {
   let model: LoadedModel;
   before(async () => {
-    model = await load(await writeDecoder("F32"), { stepTokens: 32, maxSequences: 6, kvTokens: 1536 });
+    model = await load(qwen3(), { stepTokens: 32, maxSequences: 6, kvTokens: 1536 });
   });
   after(() => model?.dispose());
 
   test("in one batch, each is as if alone", async () => {
-    const prompt = tokensOf(9, 4);
+    const prompt = textOf(9, 4);
     const generate = () =>
       collect(model.engine.submit({ prompt, maxTokens: 12, ignoreEnd: true, sampling: { temperature: 0 } }));
     const texts = poolings.flatMap((pooling) =>
-      [21, 40].map((length) => ({ tokens: tokensOf(length, length), pooling })),
+      [21, 40].map((length) => ({ tokens: textOf(length, length), pooling })),
     );
     const alone = [];
     for (const text of texts) {
@@ -156,7 +119,7 @@ describe("embeddings beside generations", () => {
 
   test("what begins alike is computed once where the last token counts, and anew where all do", async () => {
     model.engine.clearCache();
-    const tokens = tokensOf(50, 5);
+    const tokens = textOf(50, 5);
     await model.engine.embed({ tokens: tokens.slice(0, 40), pooling: "last" }).result;
     const last = await model.engine.embed({ tokens, pooling: "last" }).result;
     assert.equal(last.cachedTokens, 40);
@@ -168,10 +131,10 @@ describe("embeddings beside generations", () => {
   });
 
   test("one that is cancelled lets go of everything", async () => {
-    const sequence = model.engine.embed({ tokens: tokensOf(250, 6), pooling: "mean" });
+    const sequence = model.engine.embed({ tokens: textOf(250, 6), pooling: "mean" });
     sequence.cancel();
     await assert.rejects(sequence.result, hasCode("request_cancelled"));
-    const running = model.engine.embed({ tokens: tokensOf(250, 6), pooling: "mean" });
+    const running = model.engine.embed({ tokens: textOf(250, 6), pooling: "mean" });
     await new Promise((resolve) => setTimeout(resolve, 5));
     running.cancel();
     await assert.rejects(running.result, hasCode("request_cancelled"));
@@ -180,7 +143,7 @@ describe("embeddings beside generations", () => {
 
   test("memory for some of them at a time is enough for all", async () => {
     model.engine.clearCache();
-    const texts = Array.from({ length: 20 }, (_, index) => tokensOf(200 + index, index));
+    const texts = Array.from({ length: 20 }, (_, index) => textOf(200 + index, index));
     const results = await Promise.all(
       texts.map((tokens) => model.engine.embed({ tokens, pooling: "mean" }).result),
     );
@@ -195,7 +158,7 @@ describe("embeddings beside generations", () => {
     const pooling = "mean";
     assert.throws(() => engine.embed({ tokens: [], pooling }), hasCode("request_empty"));
     assert.throws(() => engine.embed({ tokens: [512], pooling }), hasCode("token_invalid"));
-    const long = tokensOf(contextTokens + 1, 1);
+    const long = textOf(contextTokens + 1, 1);
     assert.throws(() => engine.embed({ tokens: long, pooling }), hasCode("embedding_too_long"));
     const full = await engine.embed({ tokens: long.slice(1), pooling }).result;
     assert.equal(full.promptTokens, contextTokens);

@@ -1,6 +1,6 @@
 import { StowageError } from "../errors.ts";
 import type { KvRun } from "../kv/cache.ts";
-import type { Pooling } from "../model/pooling.ts";
+import type { Pooling, TextPooling } from "../model/pooling.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { checkTokens } from "./sequence.ts";
 
@@ -164,7 +164,7 @@ export interface EmbedOptions {
  * The pooling that a request gets.
  * @throws StowageError embedding_pooling when that gives no vector for a text
  */
-export function poolingFor(asked: Pooling | undefined, usual: Pooling | "rank"): Exclude<Pooling, "none"> {
+export function poolingFor(asked: Pooling | undefined, usual: Pooling | "rank"): TextPooling {
   const pooling = asked ?? usual;
   if (pooling === "rank") {
     throw new StowageError("embedding_pooling", {

@@ -102,8 +102,7 @@ export class Engine {
    */
   submit(request: SequenceRequest): Sequence {
     if (this.#closed) throw new StowageError("engine_closed", {});
-    const { encoder, architecture } = this.#runtime.weights.layout.hyperparameters;
-    if (encoder) throw new StowageError("model_embeds", { architecture });
+    this.checkGenerates();
     const sequence = new Sequence({
       id: this.#nextId++,
       arrived: performance.now(),
@@ -116,6 +115,12 @@ export class Engine {
       onResume: () => this.#resume(),
     });
     return this.#queue(sequence);
+  }
+
+  /** @throws StowageError model_embeds for a model that makes embeddings only */
+  checkGenerates(): void {
+    const { encoder, architecture } = this.#runtime.weights.layout.hyperparameters;
+    if (encoder) throw new StowageError("model_embeds", { architecture });
   }
 
   /**

@@ -188,6 +188,7 @@ export class Model {
    */
   async *generate(options: GenerateOptions): AsyncGenerator<GenerationPart, void, undefined> {
     const { prompt, messages, maxTokens, lora = [], signal, grammar, jsonSchema, ...sampling } = options;
+    this.#open().engine.checkGenerates();
     const tokens = await this.#promptTokens(prompt, messages);
     const limit = maxTokens === undefined ? {} : { maxTokens };
     const { engine, grammars } = this.#open();

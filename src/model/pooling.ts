@@ -8,6 +8,10 @@ import type { Metadata } from "../gguf/metadata.ts";
 export const poolings = ["none", "mean", "cls", "last"] as const;
 export type Pooling = (typeof poolings)[number];
 
+/** Those that give one vector a text. */
+export const textPoolings = ["mean", "cls", "last"] as const;
+export type TextPooling = (typeof textPoolings)[number];
+
 /** llama.cpp's numbers in files. */
 const inFiles: readonly (Pooling | "rank")[] = ["none", "mean", "cls", "last", "rank"];
 

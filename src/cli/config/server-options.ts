@@ -39,6 +39,7 @@ function loadSettings(settings: ModelConfiguration["settings"], file: string | u
     contextTokens: settings.context.value,
     maxSequences: settings.maxSequences.value,
     kvTokens: settings.kvTokens.value,
+    pooling: settings.pooling.value,
     cacheTypeK: settings.cacheTypeK.value,
     cacheTypeV: settings.cacheTypeV.value,
     stepTokens: settings.stepTokens.value,

@@ -2,6 +2,7 @@
 import { evictionNames, prefetchNames } from "../../experts/policies/policies.ts";
 import { kvTypeNames } from "../../kv/types.ts";
 import type { AdapterOption } from "../../model/lora/adapters.ts";
+import { textPoolings } from "../../model/pooling.ts";
 import type { ServerOptions } from "../../server/options.ts";
 import { adapters } from "./adapters.ts";
 import {
@@ -134,6 +135,12 @@ export const modelSettings = {
     placeholder: "type",
     about: `type of the KV cache's values: ${kvTypeNames.join(", ")}`,
     fallbackText: "f16",
+  }),
+  pooling: setting({
+    kind: oneOf(textPoolings),
+    placeholder: "name",
+    about: `how an embedding is made of the tokens': ${textPoolings.join(", ")}`,
+    fallbackText: "the model's",
   }),
   stepTokens: setting({
     kind: wholeNumber(1, 1 << 16),

@@ -175,6 +175,7 @@ export class EngineService {
   async #generate(message: Message<"generate">): Promise<void> {
     const { id, input, maxTokens, ignoreEnd, lora, sampling, form } = message;
     const { model } = this.#open();
+    model.engine.checkGenerates();
     const prompt = await this.#tokensOf(input, true);
     const asked = this.#early.get(id);
     if (asked === "cancel") return this.#cancelledEarly(id, prompt.length);
