@@ -104,6 +104,19 @@ const laterCases: readonly ParityCase[] = [
     },
     types: few,
   },
+  { name: "phi3", shape: tinyShapes.phi3!, types: common },
+  {
+    name: "phi3, grouped queries, tied embeddings, LongRoPE",
+    shape: {
+      ...tinyShapes.phi3!,
+      kvHeads: 2,
+      tiedEmbeddings: true,
+      optionalTensors: true,
+      metadata: ropeScaling({ type: "longrope", original_context_length: 128, attn_factor: 1.2 }),
+    },
+    types: few,
+  },
+  { name: "gemma", shape: { ...tinyShapes.gemma!, tiedEmbeddings: true }, types: common, allowance: 2 },
   { name: "gemma2", shape: { ...tinyShapes.gemma2!, tiedEmbeddings: true }, types: common, allowance: 2 },
   { name: "gemma3", shape: { ...tinyShapes.gemma3!, tiedEmbeddings: true }, types: common, allowance: 2 },
   {

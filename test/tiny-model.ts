@@ -95,6 +95,7 @@ export const tinyShapes: Readonly<Record<string, SyntheticShape>> = {
       expert_weights_scale: gguf.f32(1.5),
     },
   },
+  gemma: { ...tinyDense, architecture: "gemma" },
   // Every second layer has the window.
   gemma2: {
     ...tinyDense,
@@ -141,6 +142,7 @@ export const tinyShapes: Readonly<Record<string, SyntheticShape>> = {
   mistral3: { ...tinyDense, architecture: "mistral3" },
   "nomic-bert": { ...tinyEncoder, architecture: "nomic-bert" },
   olmoe: { ...tinyExperts, architecture: "olmoe" },
+  phi3: { ...tinyDense, architecture: "phi3" },
   phimoe: { ...tinyExperts, architecture: "phimoe" },
   // The first layer knows no positions.
   smallthinker: {

@@ -3,6 +3,7 @@ import type { Blocks } from "./blocks.ts";
 import { attend } from "./flash-attention.ts";
 import { ropeOf } from "./hyperparameters.ts";
 import { headsOf, type Projection, rowsOf } from "./projection.ts";
+import { queriesKeysValues } from "./queries-keys-values.ts";
 import { ropeFactors } from "./rope-factors.ts";
 import { jointHeadNorm, type LayerWeights } from "./weights.ts";
 
@@ -26,11 +27,10 @@ export function selfAttention(
   normed: Tensor,
   options: AttentionOptions,
 ): Tensor {
-  const names = ["attn_q.weight", "attn_k.weight", "attn_v.weight"];
-  const [q, k, v] = blocks.project(weights, names, normed);
-  const [queries, keys] = rotatedHeads(blocks, weights, q!, k!, options.norms);
+  const [q, k, v] = queriesKeysValues(blocks, weights, normed);
+  const [queries, keys] = rotatedHeads(blocks, weights, q, k, options.norms);
   storeKeys(blocks, keys);
-  storeValues(blocks, rowsOf(blocks.scope.context, v!));
+  storeValues(blocks, rowsOf(blocks.scope.context, v));
   const sinks = weights.find("attn_sinks.weight")?.tensor;
   const attended = blocks.outputRows(attend(blocks, queries, sinks));
   return blocks.product(weights, "attn_output.weight", attended);

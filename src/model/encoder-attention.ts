@@ -2,9 +2,8 @@ import type { Tensor } from "../ggml/tensor.ts";
 import type { Blocks } from "./blocks.ts";
 import type { Positions } from "./encoder.ts";
 import { headsOf, type Projection } from "./projection.ts";
+import { queriesKeysValues } from "./queries-keys-values.ts";
 import type { LayerWeights } from "./weights.ts";
-
-const fusedName = "attn_qkv.weight";
 
 /**
  * Self-attention in which every token of a sequence sees all others: one call a sequence over its own keys and values,
@@ -21,7 +20,7 @@ export function encoderAttention(
   const { context, graph } = blocks.scope;
   const { memory, shape, hyperparameters } = blocks.parts;
   const { heads, kvHeads, headWidth, rope } = hyperparameters;
-  const [q, k, v] = projections(blocks, weights, x);
+  const [q, k, v] = queriesKeysValues(blocks, weights, x);
   const headsAt = (projection: Projection, count: number) => headsOf(context, projection, headWidth, count);
   const rotated = (part: Tensor) =>
     positions === "rope" ? context.rope(part, memory.positions, rope) : part;
@@ -61,18 +60,4 @@ export function encoderAttention(
     attended = memory.attention(context);
   }
   return blocks.product(weights, "attn_output.weight", blocks.outputRows(attended));
-}
-
-/** Queries, keys and values; some files have them in one tensor. */
-function projections(blocks: Blocks, weights: LayerWeights, x: Tensor): [Projection, Projection, Projection] {
-  const { heads, kvHeads, headWidth } = blocks.hyperparameters;
-  if (!weights.find(fusedName)) {
-    const names = ["attn_q.weight", "attn_k.weight", "attn_v.weight"];
-    return blocks.project(weights, names, x) as [Projection, Projection, Projection];
-  }
-  const [fused] = blocks.project(weights, [fusedName], x) as [Projection];
-  const keys = kvHeads * headWidth;
-  const queries = heads * headWidth;
-  const part = (first: number, rows: number) => ({ ...fused, first: fused.first + first, rows });
-  return [part(0, queries), part(queries, keys), part(queries + keys, keys)];
 }

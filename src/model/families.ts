@@ -1,6 +1,7 @@
 import { StowageError } from "../errors.ts";
 import { bert } from "./families/bert.ts";
 import { deepseek2 } from "./families/deepseek2.ts";
+import { gemma } from "./families/gemma.ts";
 import { gemma2 } from "./families/gemma2.ts";
 import { gemma3 } from "./families/gemma3.ts";
 import { glm4moe } from "./families/glm4moe.ts";
@@ -9,6 +10,7 @@ import { llama } from "./families/llama.ts";
 import { mistral3 } from "./families/mistral3.ts";
 import { nomicBert } from "./families/nomic-bert.ts";
 import { olmoe } from "./families/olmoe.ts";
+import { phi3 } from "./families/phi3.ts";
 import { phimoe } from "./families/phimoe.ts";
 import { qwen2 } from "./families/qwen2.ts";
 import { qwen2moe } from "./families/qwen2moe.ts";
@@ -26,7 +28,9 @@ export const families: readonly Family[] = [
   qwen3,
   qwen2,
   qwen2moe,
+  phi3,
   phimoe,
+  gemma,
   gemma2,
   gemma3,
   glm4moe,

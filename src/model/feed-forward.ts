@@ -37,12 +37,14 @@ export function activateJoined({ scope: { context }, hyperparameters }: Blocks, 
 }
 
 /**
- * down(activation of gate(x) and up(x)), without norm and residual sum.
+ * down(activation of gate(x) and up(x)), without norm and residual sum. Where a file has no gate by itself, its rows are
+ * the first half of up's.
  * @param suffix of the weights' names: "" for `ffn_gate.weight` and so on, "_shexp" for those of a shared expert
  */
 export function gatedNetwork(blocks: Blocks, weights: LayerWeights, x: Tensor, suffix: string): Tensor {
   const { context } = blocks.scope;
-  const names = [`ffn_gate${suffix}.weight`, `ffn_up${suffix}.weight`];
+  const [gateName, upName] = [`ffn_gate${suffix}.weight`, `ffn_up${suffix}.weight`];
+  const names = weights.find(gateName) ? [gateName, upName] : [upName, upName];
   const [gate, up] = blocks.project(weights, names, x);
   const hidden =
     gate!.source === up!.source
