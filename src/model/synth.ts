@@ -178,7 +178,8 @@ export function metadataOf(model: SyntheticModel): [string, GgufValue][] {
   };
   return [
     ["general.architecture", gguf.string(architecture)],
-    ["general.name", gguf.string(`synthetic ${architecture}, seed ${model.seed}`)],
+    // Without the architecture: libllama looks for words of Phi's vocabulary in models that are named so.
+    ["general.name", gguf.string(`synthetic model, seed ${model.seed}`)],
     ...Object.entries(shape).map(([key, value]): [string, GgufValue] => [`${architecture}.${key}`, value]),
     ...(fileType === undefined ? [] : [["general.file_type", gguf.u32(fileType)] as [string, GgufValue]]),
     ...(model.tokenizer ? Object.entries(model.tokenizer) : syntheticVocabulary(model.vocabulary)),
