@@ -66,8 +66,9 @@ export function fillFirstStep(memory: StepMemory, tokens: readonly number[], h: 
   memory.cells.longs().set(tokens.map((_, index) => BigInt(index)));
   const { masks, windowMasks } = memory.fill;
   const { keys } = stepOf(tokens.length).sequences[0]!;
+  const { keys: windowKeys } = memory.windowShape.sequences[0]!;
   for (let position = 0; position < tokens.length; position++) {
     fillMaskRow(masks[0]!, position, keys, position);
-    if (windowMasks) fillMaskRow(windowMasks[0]!, position, keys, position, h.window?.tokens);
+    if (windowMasks) fillMaskRow(windowMasks[0]!, position, windowKeys, position, h.window?.tokens);
   }
 }

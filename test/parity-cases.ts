@@ -12,7 +12,7 @@ import { tinyDense, tinyLatentHeads, tinyShapes } from "./tiny-model.ts";
 export type CaseType = Pick<SyntheticModel, "type" | "downType">;
 
 /** Queries are wider than the model. */
-const grouped = { heads: 8, kvHeads: 2 } as const;
+export const grouped = { heads: 8, kvHeads: 2 } as const;
 
 /** A shape and the types in which it is compared. */
 export interface ParityCase {

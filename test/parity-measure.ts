@@ -164,6 +164,51 @@ async function compareTrack(
   return rows;
 }
 
+/**
+ * Sequences with long prompts, each prefilled alone, that then decode side by side; libllama runs each alone.
+ * @returns how far each row of logits is from libllama's
+ */
+export async function measureLong(
+  path: string,
+  { context, prompts, decoded }: { context: number; prompts: readonly number[]; decoded: number },
+): Promise<number[]> {
+  const own = await OwnModel.load(path, { sequences: prompts.length, cellsEach: context, converted: true });
+  const peer = await PeerModel.load(path, context);
+  try {
+    const { vocabulary } = own.runtime.weights.layout;
+    const tokensOf = (count: number, seed: number) =>
+      Array.from({ length: count }, (_, index) => 3 + ((index * 7919 + seed * 104_729) % (vocabulary - 3)));
+    const tracks: Track[] = [];
+    for (const [index, length] of prompts.entries()) {
+      const run = own.open();
+      const tokens = tokensOf(length, index);
+      // The most that a step of this model takes.
+      const chunks = [tokens.slice(0, 500), tokens.slice(500)].filter((chunk) => chunk.length > 0);
+      const logits: Float32Array[] = [];
+      for (const chunk of chunks) logits.push(...(await own.step([{ run, tokens: chunk }])));
+      tracks.push({ run, steps: chunks, logits });
+    }
+    for (let step = 0; step < decoded; step++) {
+      const next = tracks.map(({ run }, index) => ({ run, tokens: tokensOf(1, 10 * step + index) }));
+      for (const [index, row] of (await own.step(next)).entries()) {
+        tracks[index]!.steps.push(next[index]!.tokens);
+        tracks[index]!.logits.push(row);
+      }
+    }
+    const differences: number[] = [];
+    for (const { steps, logits } of tracks) {
+      peer.begin();
+      for (const [index, step] of steps.entries()) {
+        differences.push(distance(logits[index]!, await peer.next(step)));
+      }
+    }
+    return differences;
+  } finally {
+    own.dispose();
+    peer.dispose();
+  }
+}
+
 /** Each side goes on with its own best token until the two part. */
 async function compareGreedy(
   own: OwnModel,

@@ -4,15 +4,27 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
-import { boundOf, clearTokens, parityCases, typeName, writeCase } from "./parity-cases.ts";
-import { isClear, measureParity, type Parity, type TokenSource, worst } from "./parity-measure.ts";
+import { writeSyntheticModel } from "../src/model/synth.ts";
+import { boundOf, clearTokens, grouped, parityCases, typeName, writeCase } from "./parity-cases.ts";
+import {
+  isClear,
+  measureLong,
+  measureParity,
+  type Parity,
+  type TokenSource,
+  worst,
+} from "./parity-measure.ts";
 import type { OwnModel } from "./parity-own.ts";
 import type { PeerModel } from "./parity-peer.ts";
 import { samplePath, withoutSample } from "./sample-model.ts";
 import { sampleTexts } from "./texts.ts";
+import { tinyShapes } from "./tiny-model.ts";
 
 /** More layers to carry a rounding on, and experts whose weights were trained to be sharp. Worst measured 7.1e-2. */
 const sampleBound = 0.1;
+
+/** As of the case "gemma3" in F32. */
+const windowBound = 4e-3;
 
 describe("logits and greedy output equal libllama's on the same file and tokens", () => {
   let folder: string;
@@ -37,6 +49,17 @@ describe("logits and greedy output equal libllama's on the same file and tokens"
       });
     }
   }
+});
+
+it("windows far into a long context: logits equal libllama's, alone and side by side", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "stowage-parity-"));
+  const path = join(folder, "model.gguf");
+  const shape = { ...tinyShapes.gemma3!, ...grouped, context: 1024 };
+  await writeSyntheticModel(path, { ...shape, type: "F32", seed: 7 });
+  const differences = await measureLong(path, { context: 1024, prompts: [700, 700, 300], decoded: 4 });
+  rmSync(folder, { recursive: true });
+  t.diagnostic(`largest ${Math.max(...differences).toExponential(1)}, bound ${windowBound}`);
+  assert.ok(Math.max(...differences) <= windowBound, `${differences}`);
 });
 
 describe("logits and greedy output equal libllama's before weights are converted", () => {

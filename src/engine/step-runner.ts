@@ -178,13 +178,15 @@ function fill(
     const entry = entries[index]!;
     const past = entry.run.tokens.length;
     const { keys } = shape.sequences[index]!;
+    const { keys: windowKeys } = memory.windowShape.sequences[index]!;
+    const hidden = keys - windowKeys;
     for (let offset = 0; offset < entry.tokens.length; offset++) {
       const position = past + offset;
       tokens[row] = entry.tokens[offset]!;
       positions[row] = position;
       cells[row] = BigInt(entry.run.first + position);
       if (masks.length > 0) fillMaskRow(masks[index]!, offset, keys, position);
-      if (windowMasks) fillMaskRow(windowMasks[index]!, offset, keys, position, window);
+      if (windowMasks) fillMaskRow(windowMasks[index]!, offset, windowKeys, position - hidden, window);
       row++;
     }
     for (let from = row - outputsOf(entry); outputs && from < row; from++) outputs[output++] = from;

@@ -3,7 +3,7 @@ import { rowBytes } from "../ggml/types.ts";
 import { attendedWidth, leastTileRows, queryRows } from "./attention-shape.ts";
 import type { Blocks } from "./blocks.ts";
 import { isWindowed } from "./hyperparameters.ts";
-import { commonStride, type StepSequence } from "./step.ts";
+import { commonStride, type StepSequence, type StepShape } from "./step.ts";
 
 /** What one attention call covers: tokens from `firstToken` on, keys from `firstCell` on. */
 interface AttentionRun {
@@ -25,10 +25,12 @@ interface AttentionRun {
  */
 export function attend(blocks: Blocks, queries: Tensor, sinks?: Tensor): Tensor {
   const { graph } = blocks.scope;
-  const { memory, shape } = blocks.parts;
-  const masks = isWindowed(blocks.hyperparameters, blocks.layer) ? memory.windowMasks! : memory.masks;
+  const { memory } = blocks.parts;
+  const windowed = isWindowed(blocks.hyperparameters, blocks.layer);
+  const shape = windowed ? memory.windowShape : blocks.parts.shape;
+  const masks = windowed ? memory.windowMasks! : memory.masks;
   const stride = commonStride(shape);
-  if (stride !== undefined) return attendTogether(blocks, queries, stride, masks.common!, sinks);
+  if (stride !== undefined) return attendTogether(blocks, queries, shape, stride, masks.common!, sinks);
   const [only] = shape.sequences as [StepSequence];
   if (shape.sequences.length === 1) {
     const run = { ...only, firstToken: 0, count: 1, stride: 0, sinks };
@@ -49,11 +51,11 @@ export function attend(blocks: Blocks, queries: Tensor, sinks?: Tensor): Tensor 
 function attendTogether(
   blocks: Blocks,
   queries: Tensor,
+  shape: StepShape,
   stride: number,
   mask: Tensor,
   sinks: Tensor | undefined,
 ): Tensor {
-  const { shape } = blocks.parts;
   const [{ firstCell, keys }] = shape.sequences as [StepSequence];
   const count = shape.sequences.length;
   const run = { tokens: 1, firstToken: 0, firstCell, keys, count, stride, sinks };

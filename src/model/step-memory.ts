@@ -4,7 +4,7 @@ import { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 import { type Masks, makeMasks, maskRows, maskTensors } from "./mask.ts";
-import { type StepShape, tokenCount } from "./step.ts";
+import { type StepShape, tokenCount, windowShape } from "./step.ts";
 
 const floatBytes = 4;
 
@@ -15,7 +15,7 @@ export interface StepInputs {
   readonly cells: BigInt64Array;
   /** Of each sequence, [tokens][keys]; see {@link fillMaskRow}. */
   readonly masks: readonly Uint16Array[];
-  /** The same for layers with a window, where the model has some. */
+  /** The same for layers with a window, where the model has some, over the keys of {@link StepMemory.windowShape}. */
   readonly windowMasks: readonly Uint16Array[] | undefined;
   readonly outputs: Int32Array | undefined;
 }
@@ -36,6 +36,8 @@ export class StepMemory {
   readonly masks: Masks;
   /** For layers with a window, where the model has some. */
   readonly windowMasks: Masks | undefined;
+  /** What layers with a window look at. */
+  readonly windowShape: StepShape;
   /** Which tokens need logits, I32; absent when all do. */
   readonly outputs: Tensor | undefined;
   readonly #context: Context;
@@ -53,7 +55,8 @@ export class StepMemory {
     this.cells = context.tensor("I64", [count]);
     // In an encoder every token sees all of its sequence.
     this.masks = h.encoder ? { each: [], common: undefined } : makeMasks(context, shape);
-    this.windowMasks = h.window && makeMasks(context, shape);
+    this.windowShape = h.window ? windowShape(shape, h.window.tokens) : shape;
+    this.windowMasks = h.window && makeMasks(context, this.windowShape);
     this.outputs = shape.outputs < count ? context.tensor("I32", [shape.outputs]) : undefined;
     const masks = [this.masks, this.windowMasks].flatMap((made) => (made ? [...made.each, made.common] : []));
     const inputs = [this.tokens, this.positions, this.cells, ...masks, this.outputs];
@@ -63,7 +66,7 @@ export class StepMemory {
       positions: this.positions.ints(),
       cells: this.cells.longs(),
       masks: h.encoder ? [] : maskRows(this.masks, shape),
-      windowMasks: this.windowMasks && maskRows(this.windowMasks, shape),
+      windowMasks: this.windowMasks && maskRows(this.windowMasks, this.windowShape),
       outputs: this.outputs?.ints(),
     };
     this.#tokenCount = count;

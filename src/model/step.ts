@@ -30,6 +30,20 @@ export function tokenCount(shape: StepShape): number {
   return shape.sequences.reduce((total, { tokens }) => total + tokens, 0);
 }
 
+/**
+ * The same step for layers in which tokens see no more than `window` of the latest: without the cells, whole steps of
+ * keys, that lie before what its first token sees. Depends on the shape alone, so that a graph serves as many steps.
+ */
+export function windowShape(shape: StepShape, window: number): StepShape {
+  const sequences = shape.sequences.map((sequence) => {
+    const { tokens, keys, firstCell } = sequence;
+    const leastPast = keys - keyStep + 1 - tokens;
+    const hidden = Math.max(0, Math.floor((leastPast + 1 - window) / keyStep)) * keyStep;
+    return { ...sequence, firstCell: firstCell + hidden, keys: keys - hidden };
+  });
+  return { ...shape, sequences };
+}
+
 /** Whether steps of both shapes can use the same graph. */
 export function sameShape(a: StepShape, b: StepShape): boolean {
   if (a.outputs !== b.outputs || (a.states ?? 0) !== (b.states ?? 0)) return false;
