@@ -51,12 +51,13 @@ describe("logits and greedy output equal libllama's on the same file and tokens"
   }
 });
 
+// After 512 tokens the next one has a step of keys of its own, and sees none of the one before the last.
 it("windows far into a long context: logits equal libllama's, alone and side by side", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "stowage-parity-"));
   const path = join(folder, "model.gguf");
   const shape = { ...tinyShapes.gemma3!, ...grouped, context: 1024 };
   await writeSyntheticModel(path, { ...shape, type: "F32", seed: 7 });
-  const differences = await measureLong(path, { context: 1024, prompts: [700, 700, 300], decoded: 4 });
+  const differences = await measureLong(path, { context: 1024, prompts: [512, 700, 300], decoded: 4 });
   rmSync(folder, { recursive: true });
   t.diagnostic(`largest ${Math.max(...differences).toExponential(1)}, bound ${windowBound}`);
   assert.ok(Math.max(...differences) <= windowBound, `${differences}`);
