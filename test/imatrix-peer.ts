@@ -61,19 +61,21 @@ export async function sumsByLlama(
 
 function addUp(totals: Map<string, PeerSums>, weights: Node, input: Node, ids: Node | undefined): void {
   const [columns, perToken, tokens] = input.extents as [number, number, number];
-  const matrices = ids ? weights.extents[2]! : 1;
+  const matrices = weights.extents[2]!;
   const known = totals.get(weights.name);
-  const total = known ?? { sums: new Float64Array(columns * matrices), counts: new Float64Array(matrices) };
+  const counted = ids ? matrices : 1;
+  const total = known ?? { sums: new Float64Array(columns * matrices), counts: new Float64Array(counted) };
   totals.set(weights.name, total);
   const add = (row: number, token: number, matrix: number) => {
     const values = input.floats(row * input.strides[1]! + token * input.strides[2]!, columns);
     values.forEach((value, column) => {
       total.sums[matrix * columns + column]! += value * value;
     });
-    total.counts[matrix]!++;
+    if (matrix < counted) total.counts[matrix]!++;
   };
   for (let token = 0; token < tokens; token++) {
-    if (!ids) for (let row = 0; row < perToken; row++) add(row, token, 0);
+    // Without experts, the third dimension of weights and input are heads.
+    if (!ids) for (let row = 0; row < perToken; row++) add(row, token, token % matrices);
     for (let rank = 0; ids && rank < ids.extents[0]!; rank++) {
       const expert = ids.int(rank * ids.strides[0]! + token * ids.strides[1]!);
       add(rank % perToken, token, expert);

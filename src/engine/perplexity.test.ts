@@ -7,6 +7,7 @@ import { hasCode } from "../../test/has-code.ts";
 import { perplexityByLlama } from "../../test/perplexity-peer.ts";
 import { samplePath } from "../../test/sample-model.ts";
 import { sampleTexts } from "../../test/sample-texts.ts";
+import { tinyShapes } from "../../test/tiny-model.ts";
 import { writeSyntheticModel } from "../model/synth.ts";
 import { type LoadOptions, loadEngine } from "./load.ts";
 import { Losses, measurePerplexity, type Perplexity } from "./perplexity.ts";
@@ -100,6 +101,16 @@ describe("measurePerplexity", () => {
     for (const chunk of [7, chunkTokens + 1, 16.5])
       await assert.rejects(first(text, chunk), hasCode("load_option"), `${chunk}`);
     await model.dispose();
+  });
+});
+
+describe("an encoder", () => {
+  it("expects no next token, and is refused", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "stowage-perplexity-encoder-"));
+    const path = join(folder, "bert.gguf");
+    await writeSyntheticModel(path, { ...tinyShapes.bert!, type: "F32", seed: 1 });
+    await assert.rejects(measure(path), hasCode("model_embeds"));
+    rmSync(folder, { recursive: true });
   });
 });
 

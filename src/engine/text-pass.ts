@@ -33,7 +33,7 @@ const leastChunk = 8;
  * @param scored called with the logits after each token of a chunk's second half, but its last, in order, and the token that
  *   follows; the logits are valid during the call only
  * @yields after each chunk
- * @throws StowageError load_option, text_too_short; the signal's reason
+ * @throws StowageError model_embeds, load_option, text_too_short; the signal's reason
  */
 export async function* readText(
   model: LoadedModel,
@@ -43,6 +43,8 @@ export async function* readText(
 ): AsyncGenerator<ChunkRead> {
   const { chunkTokens, signal, sums } = options;
   const { tokenizer, engine, runtime } = model;
+  const { encoder, architecture } = model.hyperparameters;
+  if (encoder) throw new StowageError("model_embeds", { architecture });
   const { contextTokens, stepTokens } = engine.limits;
   if (!Number.isInteger(chunkTokens) || chunkTokens < leastChunk || chunkTokens > contextTokens) {
     const range = `a whole number from ${leastChunk} to ${contextTokens}`;

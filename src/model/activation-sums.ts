@@ -55,19 +55,18 @@ export class ActivationSums {
 
   /**
    * Adds nodes that sum up the squares of x.
-   * @param names of the tensors that are multiplied with x [columns, rows]
+   * @param names of the tensors that are multiplied with x [columns, rows, heads]: where there are several heads, each
+   *   has a matrix of its own and is summed up by itself
    * @param expert whose matrix it is, of tensors that have one for each expert
    */
   add({ context, graph }: Scope, names: readonly string[], x: Tensor, expert?: number): void {
-    const [columns, rows, more, evenMore] = x.shape;
-    const all = rows * more * evenMore;
-    const squares = context.mul(x, x);
-    const flat = all === rows ? squares : context.reshape2d(squares, columns, all);
-    const ones = context.view(this.#ones, [1, all], [this.#ones.strides[1]], 0);
-    const sums = context.outerProduct(flat, ones);
-    this.#place(sums, columns * floatBytes);
+    const [columns, rows, heads] = x.shape;
+    // The ones of every head are the same.
+    const ones = context.view(this.#ones, [1, rows, heads], [this.#ones.strides[1], 0], 0);
+    const sums = context.outerProduct(context.mul(x, x), ones);
+    this.#place(sums, columns * heads * floatBytes);
     graph.expand(sums);
-    this.#pending.push({ names, expert, rows: all, sums: sums.floats() });
+    this.#pending.push({ names, expert, rows, sums: sums.floats() });
   }
 
   /** The step's graphs have run: its sums count. */

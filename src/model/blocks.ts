@@ -161,6 +161,12 @@ export class Blocks {
     });
   }
 
+  /** What a weight that has a matrix for each head makes of x [k, tokens, heads]: [rows, tokens, heads]. */
+  productByHead(weights: LayerWeights, name: string, x: Tensor): Tensor {
+    this.#observe(weights, [name], x);
+    return this.scope.context.mulMat(weights.tensor(name), x);
+  }
+
   /** Whether the last layer is computed for tokens that need no logits too. */
   get #allGoOn(): boolean {
     return this.parts.tap !== undefined || this.parts.sums !== undefined;

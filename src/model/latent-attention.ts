@@ -99,14 +99,14 @@ function attendVectors(blocks: Blocks, weights: LayerWeights, parts: Parts): Ten
   const { rank, valueWidth } = blocks.hyperparameters.latent!;
   const [, tokens] = vector.shape;
   const byHead = context.permute(plain, [0, 2, 1, 3]);
-  const brought = context.mulMat(weights.tensor("attn_k_b.weight"), byHead);
+  const brought = blocks.productByHead(weights, "attn_k_b.weight", byHead);
   const queries = context.concat(context.permute(brought, [0, 2, 1, 3]), rotated);
   storeKeys(blocks, context.concat(context.reshape3d(vector, rank, 1, tokens), rotatedKey));
 
   const attended = blocks.outputRows(attend(blocks, queries));
   const [, outputs] = attended.shape;
   const vectors = context.permute(context.reshape3d(attended, rank, heads, outputs), [0, 2, 1, 3]);
-  const values = context.mulMat(weights.tensor("attn_v_b.weight"), vectors);
+  const values = blocks.productByHead(weights, "attn_v_b.weight", vectors);
   return context.contiguous2d(context.permute(values, [0, 2, 1, 3]), heads * valueWidth, outputs);
 }
 
