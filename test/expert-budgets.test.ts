@@ -35,7 +35,8 @@ interface Run {
 }
 
 async function load(path: string, options: LoadOptions): Promise<LoadedModel> {
-  const model = await loadEngine(path, { contextTokens, maxSequences, ...options });
+  // Drafts would make steps of another make where all experts are there; under a budget there are none.
+  const model = await loadEngine(path, { contextTokens, maxSequences, speculate: "off", ...options });
   await model.engine.settled;
   return model;
 }

@@ -51,7 +51,8 @@ export async function answer(model: Model, options: GenerateOptions, style: Answ
     decode: rate(usage.completionTokens - 1, lastAt - firstAt),
   };
   if (!style.json && !text.endsWith("\n")) process.stdout.write("\n");
-  if (style.stats) process.stderr.write(`${statsLine(finish!, speed)}\n${expertsLine(model)}`);
+  if (style.stats)
+    process.stderr.write(`${statsLine(finish!, speed)}\n${expertsLine(model)}${draftsLine(model)}`);
   return { text, finish: finish!, speed };
 }
 
@@ -62,6 +63,11 @@ function statsLine({ usage, reason }: FinishPart, { prefill, decode }: Speed): s
     `prefill: ${promptTokens} tokens, ${cachedTokens} of them cached${at(prefill)}; ` +
     `decode: ${completionTokens} tokens${at(decode)}; end: ${reason}`
   );
+}
+
+/** What came of drafts since the model was loaded; nothing where there were none. */
+function draftsLine({ speculation: { steps, drafted, accepted } }: Model): string {
+  return drafted === 0 ? "" : `drafts: ${accepted} of ${drafted} tokens were right, in ${steps} steps\n`;
 }
 
 /** What came of the budget for experts since the model was loaded; nothing where there is none. */

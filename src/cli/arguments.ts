@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from "commander";
+import type { Speculate } from "../engine/speculation.ts";
 import { type TensorType, tensorTypes } from "../ggml/types.ts";
 
 const byteUnits: Readonly<Record<string, number>> = {
@@ -52,6 +53,13 @@ export function parseMemoryAmount(text: string): MemoryAmount {
 /** For `argParser`: a share such as 50%, as it is, or an amount of memory in bytes. */
 export function parseExpertMemory(text: string): string | number {
   return /^\d+(\.\d+)?%$/.test(text.trim()) ? text.trim() : parseBytes(text);
+}
+
+/** For `argParser`: how tokens are drafted. The range of a number is checked where it is used. */
+export function parseSpeculate(text: string): Speculate {
+  if (text === "auto" || text === "off") return text;
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("It has to be auto, off or a whole number.");
 }
 
 /** For `argParser` of flags that may be given several times. */

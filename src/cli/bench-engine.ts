@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { wholeNumber } from "./arguments.ts";
 import { measureEngine } from "./bench-engine-measure.ts";
+import { measureSpeculation } from "./bench-speculate.ts";
 import { note, reportAction } from "./report-action.ts";
 
 interface Flags {
@@ -10,6 +11,7 @@ interface Flags {
   readonly against: string;
   readonly threads: number;
   readonly rounds?: number;
+  readonly speculate?: true;
 }
 
 export function register(command: Command): void {
@@ -28,9 +30,11 @@ export function register(command: Command): void {
       command
         .createOption("--rounds <count>", "fresh processes of both sides, measured in turns")
         .argParser(wholeNumber(1))
-        .default(undefined, "5; 3 of a model whose steps are slow"),
-    );
-  reportAction(command, ({ model, threads, rounds }: Flags) =>
-    measureEngine({ modelPath: model, threads, note, ...(rounds !== undefined && { rounds }) }),
-  );
+        .default(undefined, "5; 3 of a model whose steps are slow; 12 with --speculate"),
+    )
+    .option("--speculate", "the engine with drafts beside itself without, instead of llama.cpp");
+  reportAction(command, ({ model, threads, rounds, speculate }: Flags) => {
+    const measure = speculate ? measureSpeculation : measureEngine;
+    return measure({ modelPath: model, threads, note, ...(rounds !== undefined && { rounds }) });
+  });
 }

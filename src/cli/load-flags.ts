@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { LoadOptions } from "../engine/load.ts";
+import type { Speculate } from "../engine/speculation.ts";
 import {
   type EvictionName,
   evictionNames,
@@ -7,7 +8,7 @@ import {
   prefetchNames,
 } from "../experts/policies/policies.ts";
 import { type KvTypeName, kvTypeNames } from "../kv/types.ts";
-import { parseBytes, parseExpertMemory, parseNumber } from "./arguments.ts";
+import { parseBytes, parseExpertMemory, parseNumber, parseSpeculate } from "./arguments.ts";
 import { Progress } from "./progress.ts";
 
 /** How a command that computes with a model has it loaded. */
@@ -17,6 +18,7 @@ export interface LoadFlags {
   readonly cacheTypeK?: KvTypeName;
   readonly cacheTypeV?: KvTypeName;
   readonly memory?: number;
+  readonly speculate?: Speculate;
   readonly expertMemory?: number | string;
   readonly expertPolicy?: EvictionName;
   readonly expertPrefetch?: PrefetchName;
@@ -42,6 +44,11 @@ export function addLoadFlags(command: Command, context: string): Command {
         .choices(kvTypeNames),
     )
     .option("--memory <size>", "most memory to take, such as 2GiB (default: no limit)", parseBytes)
+    .option(
+      "--speculate <how>",
+      "draft tokens out of what a sequence holds: auto, off, or so many at a time (default: auto)",
+      parseSpeculate,
+    )
     .option(
       "--expert-memory <size>",
       "most memory for the experts, such as 3GiB, or a share of them such as 50% (default: all stay in memory)",
@@ -76,6 +83,7 @@ export function loadOptionsOf(flags: LoadFlags): LoadOptions {
     ...(cacheTypeK === undefined ? {} : { cacheTypeK }),
     ...(cacheTypeV === undefined ? {} : { cacheTypeV }),
     ...(memory === undefined ? {} : { memory }),
+    ...(flags.speculate === undefined ? {} : { speculate: flags.speculate }),
     ...(expertMemory === undefined ? {} : { expertMemory }),
     ...(expertPolicy === undefined ? {} : { expertPolicy }),
     ...(expertPrefetch === undefined ? {} : { expertPrefetch }),

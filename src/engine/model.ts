@@ -18,6 +18,7 @@ import type { MemoryPlan } from "./memory-plan.ts";
 import type { TokenLogprob } from "./sampling/logprobs.ts";
 import type { SamplingParams } from "./sampling/params.ts";
 import type { FinishReason, SequenceEvent } from "./sequence.ts";
+import type { SpeculationTotals } from "./speculation.ts";
 
 /** What to generate from, and how: a prompt or messages, limits, and sampling parameters. */
 export interface GenerateOptions extends SamplingParams {
@@ -177,6 +178,11 @@ export class Model {
       layers: metrics.layers.map((counts) => ({ ...counts })),
       prefetch: prefetcher && { policy: prefetcher.policy.name, ...prefetcher.account },
     };
+  }
+
+  /** What drafts came to since the model was loaded: steps that had some, tokens drafted, and those that were right. */
+  get speculation(): SpeculationTotals {
+    return this.#open().engine.speculation;
   }
 
   /**

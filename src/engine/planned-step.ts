@@ -28,13 +28,16 @@ export function recordOf(
 ): StepRecord {
   let prefillTokens = 0;
   let decodeSequences = 0;
+  let draftedTokens = 0;
   let contextTokens = 0;
   for (const { entry } of batch) {
-    if (decodes(entry)) decodeSequences++;
-    else prefillTokens += entry.tokens.length;
+    if (decodes(entry)) {
+      decodeSequences++;
+      draftedTokens += entry.tokens.length - 1;
+    } else prefillTokens += entry.tokens.length;
     contextTokens += entry.run.tokens.length;
   }
-  return { at, prefillTokens, decodeSequences, contextTokens, sampleMs, ...times };
+  return { at, prefillTokens, decodeSequences, draftedTokens, contextTokens, sampleMs, ...times };
 }
 
 /** A step that only decodes gets drafts where they are expected to pay, and where the KV cache has room for them. */

@@ -22,7 +22,8 @@ export interface SpeculationTotals {
 
 /** Most tokens of a step that has drafts. */
 export const mostDraftedRows = 16;
-const mostDraft = mostDraftedRows - 1;
+/** Longest draft that can be asked for. */
+export const mostDraft = mostDraftedRows - 1;
 /** Of two lengths alone, so that the graphs of steps are there already. The longer follows on one that was right. */
 const shortDraft = 4;
 const longDraft = 8;

@@ -4,6 +4,8 @@ export interface StepRecord {
   readonly at: number;
   readonly prefillTokens: number;
   readonly decodeSequences: number;
+  /** Tokens of drafts, beside the one token of each decoding sequence. */
+  readonly draftedTokens: number;
   /** Tokens in the KV cache of its sequences, after it. */
   readonly contextTokens: number;
   readonly prepareMs: number;

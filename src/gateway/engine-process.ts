@@ -159,11 +159,11 @@ export class EngineProcess {
 
   /** @throws StowageError those of `loadEngine` and of `planned`; engine_start when the process ends */
   load(path: string, settings: Partial<ModelSettings>, listener: LoadListener): Promise<ReadyMessage> {
-    const { contextTokens, maxSequences, kvTokens, stepTokens, threads } = settings;
+    const { contextTokens, maxSequences, kvTokens, stepTokens, threads, speculate } = settings;
     const { cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare, pooling } = settings;
     const { lora } = settings;
     const given = {
-      ...{ contextTokens, maxSequences, kvTokens, stepTokens, threads },
+      ...{ contextTokens, maxSequences, kvTokens, stepTokens, threads, speculate },
       ...{ cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare, pooling, lora },
     };
     return new Promise((resolve, reject) => {

@@ -12,6 +12,7 @@ export interface ModelSettings {
   readonly cacheTypeV?: KvTypeName;
   readonly stepTokens?: number;
   readonly threads?: number;
+  readonly speculate?: "auto" | "off" | number;
   /** Bytes, or a share of all experts such as "50%". */
   readonly expertMemory?: number | string;
   readonly expertPolicy?: EvictionName;

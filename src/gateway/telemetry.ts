@@ -192,6 +192,10 @@ export class Telemetry {
       "Memory that its engine holds, bytes",
       (model) => stats(model)?.residentBytes,
     );
+    const drafts = (model: ServedModel) => stats(model)?.speculation;
+    gauge("draft_steps", "Steps that had drafts", (model) => drafts(model)?.steps);
+    gauge("draft_tokens", "Tokens that were drafted", (model) => drafts(model)?.drafted);
+    gauge("draft_tokens_accepted", "Drafted tokens that were right", (model) => drafts(model)?.accepted);
     const experts = (model: ServedModel) => stats(model)?.experts ?? undefined;
     gauge("expert_cache_hits", "Experts that were there when asked for", (m) => experts(m)?.hits);
     gauge("expert_cache_misses", "Experts that had to be read", (m) => experts(m)?.misses);

@@ -135,6 +135,7 @@ describe("a configuration file that is wrong", () => {
     ["keep-alive = false", "setting_invalid", /is false; .*forever/],
     ["log-level = 'loud'", "setting_invalid", /silent, error, warn, info or debug/],
     ["expert-policy = 'best'", "setting_invalid", /lru, lfu or lfru/],
+    ["speculate = 'often'", "setting_invalid", /auto, off or a whole number from 1 to 15/],
     ["unprepared = 1", "setting_invalid", /true or false/],
     ["api-key = 'two words'", "setting_invalid", /api-key in .* is \(not shown\)/],
     ["models = 1", "setting_invalid", /^models in .* is 1; it has to be a table/],

@@ -2,6 +2,7 @@
 
 import { totalmem } from "node:os";
 import { constrainedMemory } from "node:process";
+import { mostDraft, type Speculate } from "../../engine/speculation.ts";
 import { formatBytes } from "../../workload/format.ts";
 import { parseMemoryAmount } from "../arguments.ts";
 
@@ -111,6 +112,16 @@ function readAmount(raw: unknown, form: Form) {
 
 const unitSeconds: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86_400 };
 const mostSeconds = 366 * 86_400;
+
+/** How tokens are drafted. */
+export const speculate: Kind<Speculate> = {
+  allowed: `auto, off or a whole number from 1 to ${mostDraft}`,
+  read: (raw, form) => {
+    if (raw === "auto" || raw === "off") return raw;
+    return wholeNumber(1, mostDraft).read(raw, form);
+  },
+  show: String,
+};
 
 /** Seconds. */
 export const duration: Kind<number> = {

@@ -45,6 +45,7 @@ function loadSettings(settings: ModelConfiguration["settings"], file: string | u
     stepTokens: settings.stepTokens.value,
     threads: settings.threads.value,
     lora: adaptersOf(settings.lora, file),
+    speculate: settings.speculate.value,
     expertMemory: settings.expertMemory.value,
     expertPolicy: settings.expertPolicy.value,
     expertPrefetch: settings.expertPrefetch.value,

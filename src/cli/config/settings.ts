@@ -14,6 +14,7 @@ import {
   memory,
   oneOf,
   onOff,
+  speculate,
   text,
   texts,
   wholeNumber,
@@ -160,6 +161,12 @@ export const modelSettings = {
     about: "LoRA adapter that requests may compute with, as name=path[,scale]; may be given several times",
     fallback: [] as readonly AdapterOption[],
     fallbackText: "none",
+  }),
+  speculate: setting({
+    kind: speculate,
+    placeholder: "how",
+    about: "draft tokens out of what a sequence holds: auto (as long as it pays), off, or so many at a time",
+    fallbackText: "auto",
   }),
   expertMemory: setting({
     kind: expertMemory,

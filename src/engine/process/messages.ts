@@ -86,6 +86,7 @@ export const toEngine = z.discriminatedUnion("type", [
       cacheTypeV: z.enum(kvTypeNames).exactOptional(),
       stepTokens: z.number().exactOptional(),
       threads: z.number().exactOptional(),
+      speculate: z.union([z.enum(["auto", "off"]), z.number()]).exactOptional(),
       expertMemory: z.union([z.number(), z.string()]).exactOptional(),
       expertPolicy: z.enum(evictionNames).exactOptional(),
       expertPrefetch: z.enum(prefetchNames).exactOptional(),
@@ -155,6 +156,8 @@ const stats = z.object({
   kvCellsFree: count,
   /** What the process really holds, bytes. */
   residentBytes: count,
+  /** What drafts came to. */
+  speculation: z.object({ steps: count, drafted: count, accepted: count }),
   experts: z
     .object({
       hits: count,

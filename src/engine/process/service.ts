@@ -145,6 +145,7 @@ export class EngineService {
       kvCells: model.plan.kvCells,
       kvCellsFree: freeCells,
       residentBytes: process.memoryUsage.rss(),
+      speculation: model.engine.speculation,
       experts: total
         ? {
             hits: total.hits,
