@@ -237,7 +237,15 @@ export const parityCases: readonly ParityCase[] = [
   ...mixtures,
   ...kvCases("llama, dense", denseLlama),
   ...kvCases("qwen3moe, narrow heads", narrowHeads),
+  halved("gemma3", { ...tinyShapes.gemma3!, tiedEmbeddings: true }),
+  halved("deepseek2, matrices of each head", { ...tinyShapes.deepseek2!, optionalTensors: true }),
 ];
+
+/** A shape with a KV cache of half the size. */
+function halved(name: string, shape: SyntheticShape): ParityCase {
+  const kvTypes = kvTypesOf("q8_0", "q8_0");
+  return { name: `${name}, keys q8_0, values q8_0`, shape, types: [{ type: "F32" }], kvTypes };
+}
 
 /** A shape with KV caches of other types. */
 function kvCases(name: string, shape: SyntheticShape): ParityCase[] {
@@ -269,7 +277,7 @@ function kvCases(name: string, shape: SyntheticShape): ParityCase[] {
  *
  * - KV caches in Q8_0 and Q4_0: a key or value that falls to the other side moves by 1 % or 13 % of the largest in its
  *   block; and from 16 tokens on attention reads them in F32 here, where libllama rounds queries to 8 bits too. Worst
- *   measured 6.8e-3 and 2.1e-2 with weights in F32 or F16, 6.7e-2 with others.
+ *   measured 1.6e-2 and 5.1e-2 with weights in F32 or F16 (Gemma; others 1.1e-2 and 3.3e-2), 6.7e-2 with others.
  *
  * A fault of the graph shows in every type: weights of experts that are not normalised give 0.2 to 0.4, the wrong
  * kind of RoPE 0.5 to 1, a mask that lets one token of the future through 0.2 to 1.3.
@@ -279,8 +287,8 @@ export function boundOf(
   type: TensorType,
 ): number {
   const floats = type === "F32" || type === "F16";
-  if (floats && Object.values(kvTypes).includes("Q4_0")) return 4e-2;
-  if (floats && Object.values(kvTypes).includes("Q8_0")) return 1.2e-2;
+  if (floats && Object.values(kvTypes).includes("Q4_0")) return 6e-2;
+  if (floats && Object.values(kvTypes).includes("Q8_0")) return 2e-2;
   if (type === "F32") return 2e-3 * allowance;
   return (type === "F16" ? 3e-3 : 8e-2) * allowance;
 }

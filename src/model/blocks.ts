@@ -145,13 +145,12 @@ export class Blocks {
   project(weights: LayerWeights, names: readonly string[], x: Tensor): Projection[] {
     const { context } = this.scope;
     this.#observe(weights, names, x);
-    const prefix = weights === this.parts.globals ? "" : `blk.${this.layer}.`;
     const products = new Map<Tensor, Tensor>();
     for (const name of names) {
       const { tensor, firstRow } = weights.weight(name);
       const product = products.get(tensor) ?? context.mulMat(tensor, x);
       const factors = (a: Tensor, range: AdaptedRows) => context.mulMat(a, rowsIn(context, x, range));
-      products.set(tensor, this.#adapted(product, firstRow, prefix + name, factors));
+      products.set(tensor, this.#adapted(product, firstRow, weights.prefix + name, factors));
     }
     return names.map((name) => {
       const { tensor, firstRow, rows } = weights.weight(name);

@@ -21,15 +21,18 @@ export const jointHeadNorm = "attn_qk_norm.weight";
 
 /** The weights of one layer (or of the model as a whole), by name. */
 export class LayerWeights {
+  readonly prefix: string;
   readonly #weights: ReadonlyMap<string, Weight>;
 
-  constructor(weights: ReadonlyMap<string, Weight>) {
+  /** @param prefix what their names begin with in the file, as in `blk.0.`; empty outside of layers */
+  constructor(weights: ReadonlyMap<string, Weight>, prefix: string) {
     this.#weights = weights;
+    this.prefix = prefix;
   }
 
   /** The same weights and one more. */
   with(name: string, weight: Weight): LayerWeights {
-    return new LayerWeights(new Map([...this.#weights, [name, weight]]));
+    return new LayerWeights(new Map([...this.#weights, [name, weight]]), this.prefix);
   }
 
   find(name: string): Weight | undefined {
@@ -72,12 +75,12 @@ export class ModelWeights {
     this.layout = layout;
     try {
       const placement = new Placement(file, layout, backend, this.#owned);
-      this.#globals = placement.mapped(layout.globals);
-      this.#layers = layout.layers.map((layer) => placement.mapped(layer));
+      this.#globals = placement.mapped(layout.globals, "");
+      this.#layers = layout.layers.map((layer, index) => placement.mapped(layer, prefixOf(index)));
       this.#conversion = new Conversion(backend);
       this.#owned.push(this.#conversion);
       const converted = joinHeadNorms(
-        layout.layers.map((layer) => placement.converted(layer)),
+        layout.layers.map((layer, index) => placement.converted(layer, prefixOf(index))),
         layout,
         backend,
         this.#owned,
@@ -88,7 +91,7 @@ export class ModelWeights {
           this.version++;
         });
       });
-      const globals = placement.converted(layout.globals);
+      const globals = placement.converted(layout.globals, "");
       this.#conversion.add(placement.jobs(layout.globals), () => {
         this.#globals = globals;
         this.version++;
@@ -154,18 +157,18 @@ class Placement {
   }
 
   /** Every tensor of the file by itself, in place. */
-  mapped(entries: ReadonlyMap<string, Placed>): LayerWeights {
+  mapped(entries: ReadonlyMap<string, Placed>, prefix: string): LayerWeights {
     const weights = new Map<string, Weight>();
     for (const [name, entry] of entries) {
       if (entry.inSlots) continue;
       const part = partOf(entry, name);
       weights.set(name, { tensor: this.#mappedTensor(part), firstRow: 0, rows: rowsOf(part) });
     }
-    return new LayerWeights(weights);
+    return new LayerWeights(weights, prefix);
   }
 
   /** As the layout has it. */
-  converted(entries: ReadonlyMap<string, Placed>): LayerWeights {
+  converted(entries: ReadonlyMap<string, Placed>, prefix: string): LayerWeights {
     const weights = new Map<string, Weight>();
     for (const [name, entry] of entries) {
       if (entry.inSlots) continue;
@@ -174,7 +177,7 @@ class Placement {
       const firstRow = before.reduce((sum, other) => sum + rowsOf(other), 0);
       weights.set(name, { tensor: this.#convertedTensor(entry), firstRow, rows: rowsOf(part) });
     }
-    return new LayerWeights(weights);
+    return new LayerWeights(weights, prefix);
   }
 
   /** What converting these entries takes. A joined expert is its parts one after the other: one matrix each. */
@@ -231,6 +234,10 @@ class Placement {
 /** The part of an entry that has this name; the output may be the embeddings under another name. */
 function partOf(entry: Placed, name: string): GgufTensor {
   return entry.parts.find((part) => part.name.endsWith(name)) ?? entry.parts[0]!;
+}
+
+function prefixOf(layer: number): string {
+  return `blk.${layer}.`;
 }
 
 function rowsOf(part: GgufTensor): number {
