@@ -18,6 +18,7 @@ import { hasCode } from "../../test/has-code.ts";
 import { poolings } from "../model/pooling.ts";
 import { poolingFor, shapeVector } from "./embedding.ts";
 import { type LoadedModel, loadEngine } from "./load.ts";
+import { readText } from "./text-pass.ts";
 
 let folder: string;
 before(async () => {
@@ -59,6 +60,8 @@ describe("encoders", () => {
     const path = join(folder, "bert-F32.gguf");
     const model = await load(path);
     assert.throws(() => model.engine.submit({ prompt: [1, 2] }), hasCode("model_embeds"));
+    const read = readText(model, "the sea ".repeat(40), { chunkTokens: 16 }, () => {});
+    await assert.rejects(read.next(), hasCode("model_embeds"));
     assert.equal(model.plan.kv, 0);
     assert.equal(model.pooling, "mean");
     assert.equal(model.engine.limits.contextTokens, 256);

@@ -43,8 +43,7 @@ export async function* readText(
 ): AsyncGenerator<ChunkRead> {
   const { chunkTokens, signal, sums } = options;
   const { tokenizer, engine, runtime } = model;
-  const { encoder, architecture } = model.hyperparameters;
-  if (encoder) throw new StowageError("model_embeds", { architecture });
+  engine.checkGenerates();
   const { contextTokens, stepTokens } = engine.limits;
   if (!Number.isInteger(chunkTokens) || chunkTokens < leastChunk || chunkTokens > contextTokens) {
     const range = `a whole number from ${leastChunk} to ${contextTokens}`;
