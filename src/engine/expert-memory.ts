@@ -113,7 +113,7 @@ export async function openExperts(
   if (fallback) onHint?.(fallback);
   try {
     const slots = new ExpertSlots(backend, records, counts);
-    const policy = evictionPolicy(options.expertPolicy ?? "lru");
+    const policy = evictionPolicy(options.expertPolicy ?? "lru", records);
     return new ExpertCache(store, slots, policy, {
       readsInFlight: readsInFlight(),
       prefetch: prefetchPolicy(options.expertPrefetch ?? "next-gate"),

@@ -71,7 +71,7 @@ function cacheOf(slots: number, options: { free?: boolean; readsInFlight?: numbe
   const store = new HeldStore();
   store.free = options.free ?? false;
   const memory = new ExpertSlots(backend, layout, [slots]);
-  const cache = new ExpertCache(store, memory, evictionPolicy("lru"), {
+  const cache = new ExpertCache(store, memory, evictionPolicy("lru", layout), {
     readsInFlight: options.readsInFlight ?? 8,
   });
   /** What lies in the slot of an expert that is held. */
@@ -264,7 +264,10 @@ describe("a prefetcher", () => {
     store.delay = delay;
     const slots = new ExpertSlots(backend, layout, [2]);
     const prefetch = prefetchPolicy("next-gate");
-    const cache = new ExpertCache(store, slots, evictionPolicy("lru"), { readsInFlight: 1, prefetch });
+    const cache = new ExpertCache(store, slots, evictionPolicy("lru", layout), {
+      readsInFlight: 1,
+      prefetch,
+    });
     const prefetcher = cache.prefetcher!;
     for (let step = 0; step < steps; step++) {
       for (let layer = 0; layer < layout.layers; layer++) {

@@ -1,6 +1,6 @@
 import type { ExpertLayout } from "./layout.ts";
 import { ExpertMetrics } from "./metrics.ts";
-import type { EvictionPolicy, ExpertId, Moment } from "./policies/policy.ts";
+import type { EvictionPolicy, ExpertId, Moment, RoutedToken } from "./policies/policy.ts";
 import type { PrefetchPolicy } from "./policies/prefetch-policy.ts";
 import { Prefetcher } from "./prefetcher.ts";
 import { type QueuedRead, ReadQueue } from "./read-queue.ts";
@@ -81,6 +81,11 @@ export class ExpertCache {
     return resident.slot;
   }
 
+  /** Whether the policy looks at what each token was routed to. */
+  get wantsRouting(): boolean {
+    return this.#policy.routed !== undefined;
+  }
+
   /** Whether so many experts of a layer can be held at once. */
   fits(layer: number, count: number): boolean {
     return count <= this.slots.count(layer);
@@ -89,10 +94,12 @@ export class ExpertCache {
   /**
    * Pins the experts that a decode step chose at a layer, and reads those that are missing. None is pinned when it throws.
    * @param experts different from one another, no more than {@link ExpertCache.fits}; nothing else is pinned
+   * @param routed what the layer showed of each token, where {@link ExpertCache.wantsRouting}
    * @throws StowageError expert_*
    */
-  async acquire(layer: number, experts: readonly number[]): Promise<void> {
+  async acquire(layer: number, experts: readonly number[], routed?: readonly RoutedToken[]): Promise<void> {
     const now = this.#now(layer);
+    if (routed) this.#policy.routed?.({ layer, tokens: routed }, now);
     for (const expert of experts) this.#policy.used(this.#id(layer, expert), now);
     const { held, missing } = this.#pinPresent(layer, experts);
     try {

@@ -9,6 +9,7 @@ import { ExpertRegions } from "./expert-regions.ts";
 import { ExpertsInSlots } from "./experts-in-slots.ts";
 import { expertsTogether, sumOfChosen } from "./experts-together.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
+import { routedTokens } from "./routed-tokens.ts";
 import type { Routing } from "./router.ts";
 import type { LayerWeights, ModelWeights } from "./weights.ts";
 
@@ -82,7 +83,8 @@ export class ExpertsApart implements ExpertPath {
     const groups = groupByExpert(ranking, tokens, experts, expertsUsed);
     const chosen = chosenExperts(groups);
     const { layer } = blocks;
-    if (!apart && this.#slots && (await this.#slots.hold(layer, chosen))) {
+    const routed = () => routedTokens(blocks.parts, ranking, tokens);
+    if (!apart && this.#slots && (await this.#slots.hold(layer, chosen, routed))) {
       const nextGate = guess ? chosenExperts(groupByExpert(guess, tokens, experts, expertsUsed)) : [];
       this.#slots.seen({ layer, chosen, nextGate });
       return this.#together(blocks, weights, this.#slots, ranking, tokens);

@@ -1,5 +1,6 @@
 import type { ExpertCache } from "../experts/cache.ts";
 import { classOf } from "../experts/layout.ts";
+import type { RoutedToken } from "../experts/policies/policy.ts";
 import type { LayerSeen } from "../experts/policies/prefetch-policy.ts";
 import type { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
@@ -16,11 +17,12 @@ export class ExpertsInSlots {
 
   /**
    * Has these experts in slots until {@link ExpertsInSlots.letGo}.
+   * @param routed gives what each token was routed to; asked for where a policy looks at it
    * @returns false when there are not so many slots
    */
-  async hold(layer: number, experts: readonly number[]): Promise<boolean> {
+  async hold(layer: number, experts: readonly number[], routed: () => RoutedToken[]): Promise<boolean> {
     if (!this.#cache.fits(layer, experts.length)) return false;
-    await this.#cache.acquire(layer, experts);
+    await this.#cache.acquire(layer, experts, this.#cache.wantsRouting ? routed() : undefined);
     this.#held = { layer, experts };
     return true;
   }

@@ -1,3 +1,5 @@
+import type { RoutedLayer } from "./policy.ts";
+
 /** What a decode step has shown at a layer, by the time when its experts are known. */
 export interface LayerSeen {
   readonly layer: number;
@@ -5,6 +7,8 @@ export interface LayerSeen {
   readonly chosen: readonly number[];
   /** Experts that the next layer's router would choose for the hidden state of this one; empty at the last layer. */
   readonly nextGate: readonly number[];
+  /** What the router showed of each token, where that is known. */
+  readonly routed?: RoutedLayer;
 }
 
 /** Experts of a layer, those first that matter most. */

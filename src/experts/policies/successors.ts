@@ -1,0 +1,228 @@
+import {
+  type EvictionPolicy,
+  type ExpertId,
+  type ExpertShape,
+  least,
+  type Moment,
+  type RoutedLayer,
+} from "./policy.ts";
+
+/** After so many tokens a use counts half, in each of the averages. */
+const halfLives = [1, 3, 10, 40, 200];
+/** Averages, share of all uses, uses after the current token, and 1. */
+const featureCount = halfLives.length + 3;
+/** An expert that is used within so many tokens is worth its slot: about as long as slots are kept. */
+const horizon = 3;
+/** Experts that are watched after a layer, to learn from. */
+const watchedALayer = 2;
+/** For what followed each token. The token that is longest ago is forgotten first. */
+const mostBytes = 16 * 2 ** 20;
+/** Counts of a token are halved here, to stay in 8 bits and to forget. */
+const mostCounted = 254;
+
+/** How often each expert was used for the token after some token, of so many. */
+interface Successions {
+  tokens: number;
+  readonly uses: Uint8Array;
+}
+
+/** The latest token of a request. */
+interface Latest {
+  readonly token: number;
+  readonly before: number | undefined;
+  /** The layer that it was seen at last. */
+  layer: number;
+}
+
+/** An expert whose next uses are waited for, to see whether the estimate was right. */
+interface Watched {
+  readonly expert: number;
+  readonly features: Float32Array;
+  readonly kind: "later" | "next";
+  /** Tokens of the layer that are still to come. */
+  left: number;
+}
+
+/**
+ * Evicts the expert that is least likely to be used within the next few tokens. The estimate is a logistic regression that
+ * learns while it runs, over averages of an expert's uses of several half-lives, its share of all uses, and how often it
+ * was used after the token that came last: what a word is followed by says more of the next experts than
+ * what they were. Ours; closest to it are fMoE's expert maps (arXiv 2502.05370), which are looked up by routing instead of by token.
+ */
+export class Successors implements EvictionPolicy {
+  readonly name = "successors";
+  readonly #experts: number;
+  readonly #layers: number;
+  readonly #averages: readonly Float32Array[];
+  /** Of all tokens: how often each expert was used, and how many there were. */
+  readonly #uses: Float32Array;
+  #tokens = 1;
+  /** By token, the one that is longest ago first. */
+  readonly #after = new Map<number, Successions>();
+  readonly #latest = new Map<number, Latest>();
+  /** The request that a layer was run for last: there is one, or one stands for all. */
+  #request = 0;
+  readonly #watched: Watched[][];
+  /** Layers that experts were used in: dense ones have none. */
+  readonly #layersSeen: number[] = [];
+  /** Of experts whose layer comes later for the current token, and of the others. */
+  readonly #weights = { later: startingWeights(), next: startingWeights() };
+  readonly #features = new Float32Array(featureCount);
+  #updates = 0;
+  #draw = 1;
+
+  constructor({ layers, experts }: ExpertShape) {
+    const count = layers * experts;
+    this.#layers = layers;
+    this.#experts = experts;
+    this.#averages = halfLives.map(() => new Float32Array(count));
+    this.#uses = new Float32Array(count);
+    this.#watched = Array.from({ length: layers }, () => []);
+  }
+
+  routed({ layer, tokens }: RoutedLayer): void {
+    if (!this.#layersSeen.includes(layer)) this.#layersSeen.push(layer);
+    for (const { request, token, chosen } of tokens) {
+      const latest = this.#see(request, token, layer);
+      this.#learn(layer, chosen);
+      // Of several tokens of one request in a step, the last has been seen at the layers before.
+      this.#count(layer, chosen, latest.token === token ? latest.before : undefined);
+    }
+    this.#watch(layer);
+  }
+
+  used(): void {}
+  entered(): void {}
+  left(): void {}
+
+  victim(candidates: readonly ExpertId[], { layer }: Moment): ExpertId {
+    const after = this.#successions();
+    return least(candidates, (expert) => {
+      const kind = this.#kindOf(expert, layer);
+      this.#describe(expert, after[kind], this.#features);
+      return dot(this.#weights[kind], this.#features);
+    });
+  }
+
+  #see(request: number, token: number, layer: number): Latest {
+    this.#request = request;
+    const latest = this.#latest.get(request);
+    if (latest && layer > latest.layer) {
+      latest.layer = layer;
+      return latest;
+    }
+    const next = { token, before: latest?.token, layer };
+    this.#latest.set(request, next);
+    return next;
+  }
+
+  #kindOf(expert: ExpertId, layer: number): "later" | "next" {
+    return Math.floor(expert / this.#experts) > layer ? "later" : "next";
+  }
+
+  /** What followed the token before the current one, for layers that come later, and what followed the current one. */
+  #successions(): Record<"later" | "next", Successions | undefined> {
+    const latest = this.#latest.get(this.#request);
+    const of = (token: number | undefined) => (token === undefined ? undefined : this.#after.get(token));
+    return { later: of(latest?.before), next: of(latest?.token) };
+  }
+
+  #describe(expert: ExpertId, after: Successions | undefined, into: Float32Array): void {
+    const share = this.#uses[expert]! / this.#tokens;
+    let index = 0;
+    for (const average of this.#averages) into[index++] = average[expert]!;
+    into[index++] = share;
+    into[index++] = after ? (after.uses[expert]! + share) / (after.tokens + 1) : share;
+    into[index] = 1;
+  }
+
+  /** @param before the token before the one whose experts these are */
+  #count(layer: number, chosen: ArrayLike<number>, before: number | undefined): void {
+    const first = layer * this.#experts;
+    const after = before === undefined ? undefined : this.#successionsAfter(before);
+    this.#averages.forEach((average, index) => {
+      const keep = 2 ** (-1 / halfLives[index]!);
+      for (let expert = first; expert < first + this.#experts; expert++) average[expert]! *= keep;
+      for (let rank = 0; rank < chosen.length; rank++) average[first + chosen[rank]!]! += 1 - keep;
+    });
+    for (let rank = 0; rank < chosen.length; rank++) {
+      this.#uses[first + chosen[rank]!]!++;
+      if (after) after.uses[first + chosen[rank]!]!++;
+    }
+    if (layer < this.#layers - 1) return;
+    this.#tokens++;
+    if (after && ++after.tokens >= mostCounted) halve(after);
+  }
+
+  #successionsAfter(token: number): Successions {
+    const found = this.#after.get(token) ?? { tokens: 0, uses: new Uint8Array(this.#uses.length) };
+    this.#after.delete(token);
+    this.#after.set(token, found);
+    if (this.#after.size * this.#uses.length > mostBytes)
+      this.#after.delete(this.#after.keys().next().value!);
+    return found;
+  }
+
+  /** Some experts, to be looked at again when their next chances have passed. */
+  #watch(layer: number): void {
+    const after = this.#successions();
+    for (let count = 0; count < watchedALayer; count++) {
+      const id = this.#drawn();
+      const kind = this.#kindOf(id, layer);
+      const features = new Float32Array(featureCount);
+      this.#describe(id, after[kind], features);
+      const watched = this.#watched[Math.floor(id / this.#experts)]!;
+      watched.push({ expert: id % this.#experts, features, kind, left: horizon });
+    }
+  }
+
+  /** An expert of the layers that have any. */
+  #drawn(): ExpertId {
+    const layer = this.#layersSeen[this.#random() % this.#layersSeen.length]!;
+    return layer * this.#experts + (this.#random() % this.#experts);
+  }
+
+  /** What a token's experts say of the estimates that were made of them. */
+  #learn(layer: number, chosen: ArrayLike<number>): void {
+    const watched = this.#watched[layer]!;
+    for (let index = watched.length - 1; index >= 0; index--) {
+      const entry = watched[index]!;
+      let used = false;
+      for (let rank = 0; rank < chosen.length; rank++) used ||= chosen[rank] === entry.expert;
+      if (!used && --entry.left > 0) continue;
+      watched.splice(index, 1);
+      const weights = this.#weights[entry.kind];
+      const error = (used ? 1 : 0) - 1 / (1 + Math.exp(-dot(weights, entry.features)));
+      const rate = 0.5 / (1 + this.#updates++ / 50_000);
+      for (let feature = 0; feature < featureCount; feature++) {
+        weights[feature]! += rate * error * entry.features[feature]!;
+      }
+    }
+  }
+
+  /** The same draws for the same history. */
+  #random(): number {
+    this.#draw = (this.#draw * 48_271) % 2_147_483_647;
+    return this.#draw;
+  }
+}
+
+/** Before anything was learned: what was used lately, and what followed the token. */
+function startingWeights(): Float32Array {
+  const weights = new Float32Array(featureCount).fill(1);
+  weights[featureCount - 2] = 4;
+  weights[featureCount - 1] = -2;
+  return weights;
+}
+
+function halve(successions: Successions): void {
+  const { uses } = successions;
+  for (let expert = 0; expert < uses.length; expert++) uses[expert]! >>= 1;
+  successions.tokens >>= 1;
+}
+
+function dot(a: Float32Array, b: Float32Array): number {
+  let sum = 0;
+  for (let index = 0; index < featureCount; index++) sum += a[index]! * b[index]!;
+  return sum;
+}

@@ -1,0 +1,47 @@
+import type { EvictionPolicy, ExpertId, Moment } from "../policies/policy.ts";
+import type { RoutingLog } from "../trace/routing-log.ts";
+import { type ReplayStep, usedExperts } from "./steps.ts";
+
+/**
+ * Evicts the expert whose next use by a decode step is farthest away (L. A. Belady, 1966): the fewest demand misses that
+ * any eviction can have. It knows the trace, so it exists in replay only.
+ */
+export class Belady implements EvictionPolicy {
+  readonly name = "belady";
+  /** By expert: the ticks at which it is used, those first that are next. */
+  readonly #uses: number[][];
+  readonly #passed: Uint32Array;
+
+  constructor(log: RoutingLog, steps: readonly ReplayStep[]) {
+    this.#uses = Array.from({ length: log.layers * log.experts }, () => []);
+    this.#passed = new Uint32Array(this.#uses.length);
+    let tick = 0;
+    for (const step of steps.filter(({ decoding }) => decoding)) {
+      for (let layer = 0; layer < log.layers; layer++) {
+        tick++;
+        for (const expert of usedExperts(log, step, layer))
+          this.#uses[layer * log.experts + expert]!.push(tick);
+      }
+    }
+  }
+
+  used(): void {}
+  entered(): void {}
+  left(): void {}
+
+  victim(candidates: readonly ExpertId[], { tick }: Moment): ExpertId {
+    let best = candidates[0]!;
+    let farthest = -1;
+    for (const expert of candidates) {
+      const next = this.#nextUse(expert, tick);
+      if (next > farthest) [best, farthest] = [expert, next];
+    }
+    return best;
+  }
+
+  #nextUse(expert: ExpertId, tick: number): number {
+    const uses = this.#uses[expert]!;
+    while (uses[this.#passed[expert]!]! <= tick) this.#passed[expert]!++;
+    return uses[this.#passed[expert]!] ?? Number.POSITIVE_INFINITY;
+  }
+}
