@@ -51,7 +51,7 @@ describe("logits and greedy output equal libllama's on the same file and tokens"
   }
 });
 
-// After 512 tokens the next one has a step of keys of its own, and sees none of the one before the last.
+// The token after 512 others begins a step of keys, and its window reaches into the one before.
 it("windows far into a long context: logits equal libllama's, alone and side by side", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "stowage-parity-"));
   const path = join(folder, "model.gguf");
