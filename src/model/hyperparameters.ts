@@ -38,7 +38,7 @@ export interface Hyperparameters {
   readonly contextTrained: number;
   readonly normEpsilon: number;
   readonly rope: Rope;
-  /** Whether there are factors for RoPE in short contexts, and others in long ones. */
+  /** Whether a file may have factors for RoPE in short contexts, and others in long ones. */
   readonly longRope: boolean;
   /** Layers that look at so many of the latest tokens only. */
   readonly window?: Window;

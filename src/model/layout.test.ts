@@ -101,6 +101,12 @@ describe("planWeights", () => {
     assert.throws(() => planOf(4), refusal("model_tensor_unknown", "blk.4.nextn.enorm.weight"));
   });
 
+  it("a vector that a file has as a matrix of one row is the same", () => {
+    const name = "blk.0.ffn_gate_inp_shexp.weight";
+    const { layers } = plan("qwen2moe", { [name]: { shape: [tinyShapes.qwen2moe!.width, 1] } });
+    assert.ok(layers[0]!.has("ffn_gate_inp_shexp.weight"));
+  });
+
   it("an output of another vocabulary than the embeddings is named", () => {
     const change = {
       "output.weight": { shape: [tinyShapes.llama!.width, tinyShapes.llama!.vocabulary + 1] },

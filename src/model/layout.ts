@@ -213,15 +213,20 @@ function missing(name: string): StowageError {
 }
 
 function checkShape(tensor: GgufTensor, spec: TensorSpec): void {
-  const trimmed = [...spec.shape];
-  while (trimmed.length > 1 && trimmed.at(-1) === 1) trimmed.pop();
-  if (tensor.shape.join() !== trimmed.join()) {
+  const expected = trimmed(spec.shape);
+  if (trimmed(tensor.shape).join() !== expected.join()) {
     throw new StowageError("model_tensor_shape", {
       name: tensor.name,
       found: tensor.shape.join(" x "),
-      expected: trimmed.join(" x "),
+      expected: expected.join(" x "),
     });
   }
+}
+
+/** Without extents of 1 at its end, which files have or leave out. */
+function trimmed(shape: readonly number[]): readonly number[] {
+  const last = shape.findLastIndex((extent) => extent !== 1);
+  return shape.slice(0, Math.max(1, last + 1));
 }
 
 /** Types that the CPU multiplies with F32 activations. Integers and F64 are none. */

@@ -4,7 +4,8 @@ import { readHyperparameters } from "../hyperparameters.ts";
 /** Phi-3 and Phi-4: queries, keys and values are one tensor in the file, and so are gate and up; LongRoPE. */
 export const phi3: Family = {
   name: "phi3",
-  read: (metadata) => readHyperparameters(metadata, "halves"),
+  // Files have LongRoPE's factors without naming it.
+  read: (metadata) => ({ ...readHyperparameters(metadata, "halves"), longRope: true }),
   layerTensors: (h) => [
     { name: "attn_norm.weight", shape: [h.width], use: "vector" },
     { name: "attn_qkv.weight", shape: [h.width, (h.heads + 2 * h.kvHeads) * h.headWidth], use: "matrix" },

@@ -8,7 +8,8 @@ import { attentionBiases, attentionTensors, bias, expertTensors, globalTensors }
  */
 export const phimoe: Family = {
   name: "phimoe",
-  read: (metadata) => readHyperparameters(metadata, "halves"),
+  // Files have LongRoPE's factors without naming it.
+  read: (metadata) => ({ ...readHyperparameters(metadata, "halves"), longRope: true }),
   globalTensors: (h, vocabulary) => [
     ...globalTensors(h, vocabulary),
     bias("output_norm", h.width),
