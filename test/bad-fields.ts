@@ -81,9 +81,11 @@ const isPart: Test = (value) => isObject(value) && value.type === "text" && anyT
 const isMessage: Test = (value) =>
   isObject(value) &&
   ["system", "developer", "user", "assistant"].includes(value.role as string) &&
+  (value.tool_calls === undefined || isNull(value.tool_calls)) &&
   (anyText(value.content ?? null) || isList(isPart, 1024, 1)(value.content ?? null)) &&
   (value.name === undefined || isNull(value.name) || isText(64)(value.name));
 
+const anyTool = { type: "function", function: { name: "any", parameters: { type: "object" } } };
 const anything = { type: "json_schema", json_schema: { name: "anything", schema: {}, strict: true } };
 const anyGrammar = 'root ::= "a"';
 /** Of the values that are tried, the others have keywords that a schema may not have; this one is dropped everywhere. */
@@ -151,7 +153,8 @@ export const chatTable: FieldTable = {
     optional("logprobs", isBoolean, true, false),
     // Without `logprobs` there is nothing to ask more of.
     optional("top_logprobs", (value) => value === 0, 0),
-    optional("tools", isEmpty, []),
+    optional("tools", isEmpty, [], [anyTool]),
+    optional("parallel_tool_calls", isBoolean, true, false),
     optional("functions", isEmpty, []),
     optional("tool_choice", (value) => value === "none" || value === "auto", "none", "auto"),
     optional("response_format", isFormat, { type: "text" }, { type: "json_object" }, anything),
@@ -276,7 +279,9 @@ export const badMessages: readonly string[] = [
   ...["tool", "function", "SYSTEM", "user "].map((role) => `{"role":"${role}","content":"a"}`),
   '{"role":"assistant","content":"a","tool_calls":[{}]}',
   '{"role":"assistant","content":"a","function_call":{"name":"f"}}',
-  '{"role":"assistant","content":null}',
+  '{"role":"tool","content":"a"}',
+  '{"role":"tool","tool_call_id":"1"}',
+  '{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":{}}}]}',
   '{"role":"user","content":[{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}]}',
   '{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"","format":"wav"}}]}',
 ].map(anyMessage);

@@ -136,6 +136,7 @@ function badPrompts(): BadRequest[] {
     bad("/v1/chat/completions", withField("json_schema", { not: {} }), "json_schema", "schema_unsupported"),
     bad("/v1/chat/completions", withFormat({ type: "strin" }), "response_format", "schema_invalid"),
     bad("/v1/chat/completions", withFormat({ if: {} }), "response_format", "schema_unsupported"),
+    ...badTools(),
     bad("/v1/completions", prompt("a", { grammar: 'root ::= "' }), "grammar", "grammar_syntax"),
     bad("/v1/completions", prompt("a", { grammar: "a", json_schema: {} }), "json_schema", "request_invalid"),
     bad("/v1/completions", prompt(long), "prompt", "request_too_long"),
@@ -153,6 +154,30 @@ function badPrompts(): BadRequest[] {
     bad("/v1/embeddings", input(Array(2049).fill("a")), "input", "request_invalid"),
     bad("/v1/embeddings", input("a", { dimensions: 257 }), "dimensions", "embedding_dimensions"),
     bad("/detokenize", JSON.stringify({ model: "sample", tokens: [1, 8192] }), "tokens", "token_invalid"),
+  ];
+}
+
+/** Tools that cannot be called, or are not there. */
+function badTools(): BadRequest[] {
+  const tool = (name: string, parameters?: object) => ({ type: "function", function: { name, parameters } });
+  const bad = (fields: object, param: string, code = "request_invalid") => ({
+    ...postOf(chatTable.path, JSON.stringify({ ...chatTable.right, ...fields })),
+    status: 400,
+    param,
+    code,
+  });
+  const tools = [tool("a")];
+  return [
+    bad({ tool_choice: "required" }, "tool_choice"),
+    bad({ tools, tool_choice: { type: "function", function: { name: "b" } } }, "tool_choice"),
+    bad({ tools: [tool("a b")] }, "tools"),
+    bad({ tools: [tool("a"), tool("a")] }, "tools"),
+    bad({ tools: [{ type: "retrieval" }] }, "tools"),
+    bad({ tools: [tool("a", { type: "string" })] }, "tools", "schema_invalid"),
+    bad({ tools: [tool("a", { not: {} })] }, "tools", "schema_unsupported"),
+    bad({ tools, response_format: { type: "json_object" } }, "response_format"),
+    bad({ tools, grammar: 'root ::= "a"' }, "tools"),
+    bad({ messages: [{ role: "tool", content: "a" }] }, "messages"),
   ];
 }
 

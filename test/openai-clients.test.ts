@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { APICallError, generateText, streamText } from "ai";
+import { APICallError, generateText, jsonSchema, streamText, type ToolSet } from "ai";
 import OpenAI, { APIError, APIUserAbortError } from "openai";
 import { withoutSample } from "./sample-model.ts";
 import { steadyOffered, TestServer } from "./server.ts";
@@ -324,14 +324,14 @@ describe("errors in the openai package", { skip: withoutSample }, () => {
       () =>
         clientOf().chat.completions.create({
           ...chat,
-          tools: [{ type: "function", function: { name: "clock", parameters: {} } }],
+          tools: [{ type: "function", function: { name: "clock", parameters: { not: {} } } }],
         }),
       "tools",
-      "request_invalid",
+      "schema_unsupported",
     ],
     [
       "JSON",
-      () => clientOf().chat.completions.create({ ...chat, response_format: { type: "json_object" } }),
+      () => clientOf().chat.completions.create({ ...chat, response_format: { type: "xml" } as never }),
       "response_format.type",
       "request_invalid",
     ],
@@ -529,6 +529,156 @@ describe("embeddings by the openai package", { skip: withoutSample }, () => {
   });
 });
 
+const weather = {
+  type: "function" as const,
+  function: {
+    name: "get_weather",
+    description: "The weather of a place",
+    parameters: {
+      type: "object",
+      properties: { city: { type: "string", maxLength: 10 }, unit: { enum: ["C", "F"] } },
+      required: ["city", "unit"],
+      additionalProperties: false,
+    },
+  },
+};
+const clock = { type: "function" as const, function: { name: "now" } };
+
+function isWeather(text: string): boolean {
+  const { city, unit, ...others } = JSON.parse(text) as { city: string; unit: string };
+  return typeof city === "string" && ["C", "F"].includes(unit) && Object.keys(others).length === 0;
+}
+
+describe("answers of a given form by the openai package", { skip: withoutSample }, () => {
+  it("are valid by their schema, whole and in a stream", async () => {
+    const schema = {
+      type: "object",
+      properties: {
+        title: { type: "string", maxLength: 8 },
+        stars: { type: "integer", minimum: 1, maximum: 5 },
+      },
+      required: ["title", "stars"],
+      additionalProperties: false,
+    };
+    const response_format = {
+      type: "json_schema" as const,
+      json_schema: { name: "review", schema, strict: true },
+    };
+    const request = { ...chat, max_tokens: 100, temperature: 1, seed: 2, response_format };
+    const check = (content: string) => {
+      const review = JSON.parse(content) as { title: string; stars: number };
+      assert.deepEqual(Object.keys(review), ["title", "stars"]);
+      assert.ok([...review.title].length <= 8 && [1, 2, 3, 4, 5].includes(review.stars));
+    };
+    const { choices } = await clientOf().chat.completions.create(request);
+    check(choices[0]!.message.content!);
+    assert.equal(choices[0]!.finish_reason, "stop");
+    const chunks = await allOf(await clientOf().chat.completions.create({ ...request, stream: true }));
+    check(chunks.map((chunk) => chunk.choices[0]?.delta.content ?? "").join(""));
+  });
+
+  it("are objects where that is asked, and follow a grammar on both endpoints", async () => {
+    const object = await clientOf().chat.completions.create({
+      ...chat,
+      max_tokens: 200,
+      temperature: 0.2,
+      response_format: { type: "json_object" },
+    });
+    const { message, finish_reason } = object.choices[0]!;
+    assert.match(message.content!, /^\{/);
+    if (finish_reason === "stop") assert.equal(typeof JSON.parse(message.content!), "object");
+    const grammar = 'root ::= "yes" | "no"';
+    const said = await clientOf().chat.completions.create({ ...chat, grammar } as never);
+    assert.match((said as never as typeof object).choices[0]!.message.content!, /^(yes|no)$/);
+    const text = await clientOf().completions.create({ ...completion, json_schema: { enum: [7] } } as never);
+    const { choices } = text as never as OpenAI.Completion;
+    assert.deepEqual([choices[0]!.text, choices[0]!.finish_reason], ["7", "stop"]);
+  });
+});
+
+describe("calls of tools by the openai package", { skip: withoutSample }, () => {
+  const request = {
+    ...chat,
+    max_tokens: 150,
+    temperature: 1,
+    seed: 1,
+    tools: [weather],
+    tool_choice: "required" as const,
+    parallel_tool_calls: false,
+  };
+
+  it("are forced, with arguments that are valid by their schema", async () => {
+    const { choices } = await clientOf().chat.completions.create(request);
+    const { message, finish_reason } = choices[0]!;
+    assert.equal(finish_reason, "tool_calls");
+    assert.equal(message.content, null);
+    const [call, ...others] = message.tool_calls! as OpenAI.ChatCompletionMessageFunctionToolCall[];
+    assert.equal(others.length, 0);
+    assert.equal(call!.type, "function");
+    assert.match(call!.id, /^\w{9}$/);
+    assert.equal(call!.function.name, "get_weather");
+    assert.ok(isWeather(call!.function.arguments), call!.function.arguments);
+
+    // The talk goes on with what the tool answered.
+    const answered = await clientOf().chat.completions.create({
+      ...chat,
+      tools: [weather],
+      tool_choice: "none",
+      messages: [...story, message, { role: "tool", tool_call_id: call!.id, content: "12 degrees" }],
+    });
+    assert.ok(answered.choices[0]!.message.content!.length > 0);
+    assert.ok(answered.usage!.prompt_tokens > 60);
+  });
+
+  it("come in a stream: first whose they are, then the arguments piece by piece", async () => {
+    const chunks = await allOf(await clientOf().chat.completions.create({ ...request, stream: true }));
+    const deltas = chunks.flatMap((chunk) => chunk.choices[0]?.delta.tool_calls ?? []);
+    assert.deepEqual(
+      [deltas[0]!.index, deltas[0]!.function!.name, deltas[0]!.type],
+      [0, "get_weather", "function"],
+    );
+    assert.ok(deltas.slice(1).every(({ id, index }) => id === undefined && index === 0));
+    assert.ok(isWeather(deltas.map((delta) => delta.function?.arguments ?? "").join("")));
+    assert.ok(deltas.length > 3);
+    assert.equal(chunks.at(-1)!.choices[0]!.finish_reason, "tool_calls");
+    assert.equal(chunks.map((chunk) => chunk.choices[0]!.delta.content ?? "").join(""), "");
+  });
+
+  it("are of the one that is asked for, several at once, or none", async () => {
+    const tools = [weather, clock];
+    const named = await clientOf().chat.completions.create({
+      ...request,
+      tools,
+      tool_choice: { type: "function", function: { name: "now" } },
+    });
+    const [call] = named.choices[0]!.message.tool_calls! as OpenAI.ChatCompletionMessageFunctionToolCall[];
+    assert.deepEqual([call!.function.name, call!.function.arguments.replace(/\s/g, "")], ["now", "{}"]);
+    const several = await clientOf().chat.completions.create({
+      ...request,
+      tools: [clock],
+      parallel_tool_calls: true,
+      n: 4,
+    });
+    for (const { message } of several.choices) {
+      assert.ok(message.tool_calls!.length >= 1);
+      assert.equal(new Set(message.tool_calls!.map(({ id }) => id)).size, message.tool_calls!.length);
+    }
+    const none = await clientOf().chat.completions.create({ ...chat, tools, tool_choice: "none" });
+    assert.equal(none.choices[0]!.message.tool_calls, undefined);
+    assert.equal(
+      none.choices[0]!.message.content,
+      (await clientOf().chat.completions.create(chat)).choices[0]!.message.content,
+    );
+    const free = await clientOf().chat.completions.create({ ...chat, tools });
+    assert.equal(typeof free.choices[0]!.message.content, "string");
+  });
+
+  it("are cut like any answer", async () => {
+    const { choices } = await clientOf().chat.completions.create({ ...request, max_tokens: 4 });
+    assert.equal(choices[0]!.finish_reason, "length");
+  });
+});
+
 describe("the AI SDK", { skip: withoutSample }, () => {
   const providerOf = () =>
     createOpenAICompatible({ name: "stowage", baseURL: `${server.url}/v1`, includeUsage: true });
@@ -569,6 +719,29 @@ describe("the AI SDK", { skip: withoutSample }, () => {
     const stopped = await generateText({ ...request, stopSequences: [whole.slice(8, 14)] });
     assert.equal(stopped.text, whole.slice(0, whole.indexOf(whole.slice(8, 14))));
     assert.equal(stopped.finishReason, "stop");
+  });
+
+  it("gets calls of tools, whole and in a stream", async () => {
+    const { description, parameters } = weather.function;
+    const request = {
+      ...settings,
+      model: providerOf().chatModel("sample"),
+      messages: story,
+      maxOutputTokens: 150,
+      temperature: 1,
+      seed: 1,
+      tools: { get_weather: { description, inputSchema: jsonSchema(parameters as never) } } as ToolSet,
+      toolChoice: "required" as const,
+      providerOptions: { stowage: { parallel_tool_calls: false } },
+    };
+    const { toolCalls, finishReason } = await generateText(request);
+    assert.equal(finishReason, "tool-calls");
+    assert.equal(toolCalls[0]!.toolName, "get_weather");
+    assert.ok(isWeather(JSON.stringify(toolCalls[0]!.input)));
+    const stream = streamText(request);
+    const parts = await allOf(stream.fullStream);
+    assert.ok(parts.some(({ type }) => type === "tool-call"));
+    assert.ok(isWeather(JSON.stringify((await stream.toolCalls)[0]!.input)));
   });
 
   it("has errors that it can read", async () => {

@@ -58,6 +58,23 @@ describe("the OpenAPI document", { skip: withoutSample }, () => {
     for (const schema of Object.values(document.components.schemas ?? {})) check.compile(schema);
   });
 
+  it("describes answers of a given form, and calls of tools, whole and in a stream", async () => {
+    const tools = [
+      { type: "function", function: { name: "f", parameters: { type: "object", properties: {} } } },
+    ];
+    for (const fields of [
+      { response_format: { type: "json_object" } },
+      { json_schema: { type: "integer" } },
+      { grammar: 'root ::= "a"' },
+      { tools, tool_choice: "required", max_tokens: 60 },
+      { tools, tool_choice: "auto" },
+    ]) {
+      assert.equal(await statusOf(post(chats, { ...chat, ...fields })), 200);
+      assert.equal(await statusOf(post(chats, { ...chat, ...fields, ...withUsage })), 200);
+    }
+    assert.equal(await statusOf(post(completions, { ...completion, grammar: 'root ::= "a"' })), 200);
+  });
+
   it("describes every operation whole, each under a name of its own", () => {
     const operations = operationsOf(document);
     assert.equal(new Set(operations.map(([, { operationId }]) => operationId)).size, operations.length);

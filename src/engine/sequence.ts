@@ -20,6 +20,8 @@ export interface SequenceRequest {
   readonly sampling?: SamplingParams;
   /** What may come next at all; one of its own for each request. */
   readonly constraint?: Constraint;
+  /** Control tokens that are part of the text. */
+  readonly shown?: ReadonlySet<number>;
   /** The adapters to compute with. Default: none, the model as it is. */
   readonly lora?: readonly AdapterChoice[];
   /**
@@ -119,7 +121,7 @@ export class Sequence implements AsyncIterable<SequenceEvent> {
       constraint: request.constraint,
       breakers: driesRepeats(this.#sampling) ? breakersOf(tokenizer, this.#sampling) : undefined,
     });
-    this.#stream = tokenizer.stream();
+    this.#stream = tokenizer.stream(request.shown ? { shown: request.shown } : {});
     this.#stop = new StopMatcher(this.#sampling.stop);
     this.#onCancel = parts.onCancel;
     this.#onResume = parts.onResume;

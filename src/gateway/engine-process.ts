@@ -51,7 +51,7 @@ export type Finish = Extract<SequenceNews, { type: "finished" }>;
 /** Hears how a generation goes; `finished` or `failed` comes last, and always. */
 export interface GenerationListener {
   /** It is in the queue. */
-  accepted(promptTokens: number): void;
+  accepted(promptTokens: number, toolFormat?: string): void;
   started(cachedTokens: number): void;
   token(text: string, chosen: WireLogprob | undefined, top: readonly WireLogprob[] | undefined): void;
   finished(finish: Finish): void;
@@ -323,7 +323,7 @@ export class EngineProcess {
     this.#pending.delete(message.id);
     if (pending.listener && message.type === "accepted") {
       this.#generations.set(message.id, pending.listener);
-      pending.listener.accepted(message.promptTokens);
+      pending.listener.accepted(message.promptTokens, message.toolFormat);
     }
     pending.resolve(message);
   }

@@ -158,10 +158,10 @@ export class LiveRequest {
     const { clock, listener } = choice;
     let promptTokens = 0;
     return {
-      accepted: (count) => {
+      accepted: (count, toolFormat) => {
         promptTokens = count;
         this.promptTokens = count;
-        listener.accepted(count);
+        listener.accepted(count, toolFormat);
       },
       started: (cachedTokens) => {
         this.#phase = "prefill";

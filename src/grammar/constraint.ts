@@ -1,5 +1,5 @@
 import { StowageError } from "../errors.ts";
-import { type Automaton, anyControlToken } from "./automaton.ts";
+import type { Automaton } from "./automaton.ts";
 import { type ParseState, ParseStates } from "./parse-states.ts";
 import { TokenMasks } from "./token-masks.ts";
 import type { TokenTrie } from "./token-trie.ts";
@@ -35,6 +35,11 @@ export class Constraint {
   /** Whether the text is one that nothing can be added to. */
   get isComplete(): boolean {
     return this.#state.accepts && !this.#grammar.states.goesOn(this.#state);
+  }
+
+  /** Tokens that are no text and that the grammar asks for. */
+  get namedTokens(): ReadonlySet<number> {
+    return this.#grammar.states.namedTokens;
   }
 
   /** Whether the model speaks freely here: every token may come, as far as no text begins that the grammar reads. */
@@ -92,6 +97,6 @@ export class Constraint {
       return state;
     }
     if (trie.endTokens.includes(token)) return this.#state.accepts ? this.#state : null;
-    return states.stepToken(this.#state, token, anyControlToken);
+    return states.stepToken(this.#state, token);
   }
 }

@@ -1,5 +1,5 @@
 import { StowageError } from "../errors.ts";
-import type { Automaton, Counter } from "./automaton.ts";
+import { type Automaton, anyControlToken, type Counter } from "./automaton.ts";
 import { grammarLimits } from "./limits.ts";
 
 /**
@@ -83,6 +83,8 @@ export class ParseState {
 export class ParseStates {
   readonly automaton: Automaton;
   readonly start: ParseState;
+  /** Tokens that are no text and that the grammar asks for by their id; where any may come, these may not. */
+  readonly namedTokens: ReadonlySet<number>;
   /** Before everything: the root's end completes into it. */
   readonly #outside: ParseState;
   readonly #longestToken: number;
@@ -98,6 +100,7 @@ export class ParseStates {
       ...{ id: 0, items: noItems, begun: [], callers: new Map(), accepts: false, free: false },
       canonical: undefined,
     });
+    this.namedTokens = new Set(automaton.tokens.labels.filter((label) => label !== anyControlToken));
     const root = automaton.starts[automaton.root]!;
     this.start = this.#close([this.#item(root, automaton.root, this.#outside)]);
   }
@@ -130,13 +133,14 @@ export class ParseStates {
   }
 
   /** The set after a token that is no text; null where the grammar does not allow it. */
-  stepToken(from: ParseState, token: number, label: number): ParseState | null {
+  stepToken(from: ParseState, token: number): ParseState | null {
     const { offsets, labels, targets } = this.automaton.tokens;
+    const label = this.namedTokens.has(token) ? token : anyControlToken;
     const seeds: Item[] = [];
     const add = (state: number, rule: number, origin: ParseState) => {
       if (state >= this.automaton.states) return;
       for (let at = offsets[state]!; at < offsets[state + 1]!; at++) {
-        if (labels[at] === token || labels[at] === label) seeds.push(this.#item(targets[at]!, rule, origin));
+        if (labels[at] === label) seeds.push(this.#item(targets[at]!, rule, origin));
       }
     };
     for (const { state, rule, origin } of from.items) add(state, rule, origin);

@@ -57,8 +57,8 @@ export class TokenMasks {
     states.beginWork();
     if (states.goesOn(start)) this.#walk(start, mask);
     for (const label of states.tokenLabels(start)) {
-      if (label === anyControlToken) for (const token of trie.controlTokens) setBit(mask, token);
-      else setBit(mask, label);
+      if (label !== anyControlToken) setBit(mask, label);
+      else for (const token of trie.controlTokens) if (!states.namedTokens.has(token)) setBit(mask, token);
     }
     if (start.accepts) for (const token of trie.endTokens) setBit(mask, token);
     if (mask.every((word) => word === 0)) throw new StowageError("grammar_vocabulary", {});

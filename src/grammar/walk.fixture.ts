@@ -36,7 +36,9 @@ export function walk(grammar: TokenGrammar, random: Random, wander: number): str
     const text = trie.textOf(token)!;
     if (text.length === 1) byteTokens.set(text[0]!, token);
   }
-  const end = shortestEnd(grammar.states, state, 0x21) ?? shortestEnd(grammar.states, state, 0x20);
+  const end = [0x21, 0x20, 0x0a]
+    .map((least) => shortestEnd(grammar.states, state, least))
+    .find((path) => path);
   assert.ok(end, "there is no end");
   for (const byte of end) take(byteTokens.get(byte)!);
   assert.ok(constraint.accepts);

@@ -54,6 +54,8 @@ export interface ChoiceResult {
   readonly text: string;
   readonly tokens: readonly TokenOutput[];
   readonly finish: Finish;
+  /** How calls of tools are written in it, where it may have some. */
+  readonly toolFormat: string | undefined;
 }
 
 /** A token with what was asked about it. `text` may be empty while a character is not complete. */
@@ -66,10 +68,11 @@ export interface TokenOutput {
 /** How an endpoint words its chunks, each one line of JSON. */
 export interface ChunkFormat {
   /** What opens a choice, if anything. */
-  first?(choice: number): string;
-  token(choice: number, token: TokenOutput): string;
+  first?(choice: number, toolFormat: string | undefined): string;
+  /** One chunk or several, or none. */
+  token(choice: number, token: TokenOutput): string | readonly string[];
   /** What ends a choice; `text` is what was held back. */
-  last(choice: number, text: string, reason: "stop" | "length"): string;
+  last(choice: number, text: string, reason: "stop" | "length"): string | readonly string[];
   /** Usage, where it was asked for. */
   usage?(usage: Usage): string;
 }
@@ -118,16 +121,20 @@ export async function streamChoices(
   format: ChunkFormat,
 ): Promise<void> {
   const logprobs = choices[0]!.sampling.logprobs !== undefined;
+  const send = (chunks: string | readonly string[]) => {
+    if (typeof chunks === "string") stream.send(chunks);
+    else for (const chunk of chunks) stream.send(chunk);
+  };
   const run = runChoices(
     live,
     choices,
-    (index) => {
-      if (format.first) stream.send(format.first(index));
+    (index, toolFormat) => {
+      if (format.first) stream.send(format.first(index, toolFormat));
       return (text, chosen, top) => {
-        if (text !== "" || logprobs) stream.send(format.token(index, { text, chosen, top }));
+        if (text !== "" || logprobs) send(format.token(index, { text, chosen, top }));
       };
     },
-    (index, finish) => stream.send(format.last(index, finish.text, reasonOf(finish))),
+    (index, finish) => send(format.last(index, finish.text, reasonOf(finish))),
   );
   await run.accepted;
   stream.open();
@@ -147,10 +154,14 @@ export async function collectChoices(
 ): Promise<{ results: ChoiceResult[]; usage: Usage }> {
   const texts = choices.map(() => "");
   const tokens: TokenOutput[][] = choices.map(() => []);
+  const toolFormats: (string | undefined)[] = [];
   const logprobs = choices[0]!.sampling.logprobs !== undefined;
-  const run = runChoices(live, choices, (index) => (text, chosen, top) => {
-    texts[index] += text;
-    if (logprobs) tokens[index]!.push({ text, chosen, top });
+  const run = runChoices(live, choices, (index, toolFormat) => {
+    toolFormats[index] = toolFormat;
+    return (text, chosen, top) => {
+      texts[index] += text;
+      if (logprobs) tokens[index]!.push({ text, chosen, top });
+    };
   });
   await run.accepted;
   const finishes = await run.finished;
@@ -158,6 +169,7 @@ export async function collectChoices(
     text: texts[index]! + finish.text,
     tokens: tokens[index]!,
     finish,
+    toolFormat: toolFormats[index],
   }));
   return { results, usage: usageOf(finishes, choices) };
 }
@@ -172,7 +184,7 @@ type OnToken = (
 function runChoices(
   live: LiveRequest,
   choices: readonly Choice[],
-  begin: (index: number) => OnToken,
+  begin: (index: number, toolFormat: string | undefined) => OnToken,
   end: (index: number, finish: Finish) => void = () => {},
 ): { accepted: Promise<unknown>; finished: Promise<Finish[]> } {
   const accepted: Promise<void>[] = [];
@@ -181,8 +193,8 @@ function runChoices(
       new Promise<Finish>((resolve, reject) => {
         let token: OnToken = () => {};
         const listener = {
-          accepted: () => {
-            token = begin(index);
+          accepted: (_promptTokens: number, toolFormat?: string) => {
+            token = begin(index, toolFormat);
           },
           token: (...heard: Parameters<OnToken>) => token(...heard),
           finished: (finish: Finish) => {

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { StowageError } from "../errors.ts";
 import { type ChatMessage, ChatTemplate } from "./chat-template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
+import { knowsTools, toldAsText } from "./tool-messages.ts";
 
 /**
  * Turns the messages of a chat into the tokens of a prompt. Only the template writes control tokens: where a
@@ -33,15 +34,20 @@ export class ChatPrompt {
 
   /**
    * The tokens of a chat, up to where the assistant's next answer begins.
+   * @param tools descriptions of functions, as OpenAI has them: put into words by the template, or where it knows none, before
+   *   the chat
    * @throws StowageError template_refused, template_limit, template_timeout, text_too_long
    */
-  async encode(messages: readonly ChatMessage[]): Promise<number[]> {
+  async encode(messages: readonly ChatMessage[], tools: readonly unknown[] = []): Promise<number[]> {
     // A cut that no message can contain, made inside whatever looks like a control token: the text is tokenised
     // piece by piece there, and so never as the control token.
     const cut = `\ufdd0${randomUUID()}\ufdd1`;
     const guard = (text: string) => text.replace(this.#controlStart, (first) => first + cut);
-    const guarded = messages.map(({ role, content }) => ({ role: guard(role), content: guard(content) }));
-    const text = await this.#template.render(guarded, { addGenerationPrompt: true });
+    const isKnown = knowsTools(this.#template.source);
+    const told = isKnown ? messages : toldAsText(messages, tools);
+    const guarded = guardedIn(told, guard) as ChatMessage[];
+    const given = isKnown ? (guardedIn(tools, guard) as unknown[]) : [];
+    const text = await this.#template.render(guarded, { addGenerationPrompt: true, tools: given });
     const { bos, addsBos } = this.#tokenizer;
     const tokens = text
       .split(cut)
@@ -70,6 +76,14 @@ export function checkMessages(messages: unknown): asserts messages is readonly C
       }
     }
   });
+}
+
+/** The same with all texts guarded, names of fields too. */
+function guardedIn(value: unknown, guard: (text: string) => string): unknown {
+  if (typeof value === "string") return guard(value);
+  if (Array.isArray(value)) return value.map((item) => guardedIn(item, guard));
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [guard(key), guardedIn(item, guard)]));
 }
 
 /** A look-ahead, so that spellings that overlap are all found. */

@@ -12,6 +12,17 @@ import { templateProcess } from "./template-process.ts";
 export interface ChatMessage {
   readonly role: string;
   readonly content: string;
+  /** Calls that an assistant made; arguments as they are, not as text. */
+  readonly tool_calls?: ToolCall[];
+  /** Of a tool's answer: which call it answers, and whose it is. */
+  readonly tool_call_id?: string;
+  readonly name?: string;
+}
+
+export interface ToolCall {
+  readonly id: string;
+  readonly type: "function";
+  readonly function: { readonly name: string; readonly arguments: unknown };
 }
 
 /** The spellings of tokens that templates put into the text. */
@@ -46,22 +57,29 @@ export class ChatTemplate {
 
   /**
    * @param messages at most 4096, of at most 16 Mi characters in all
+   * @param options.tools descriptions of functions, as OpenAI has them
    * @param options.addGenerationPrompt whether the text ends where the assistant's answer begins
    * @returns text to encode with `parseSpecial`, without `addSpecial` where the template itself puts `bos` first
    * @throws StowageError template_refused when the template raises an exception over the messages;
    *   template_invalid, template_limit, template_timeout
    */
-  async render(messages: readonly ChatMessage[], options: { addGenerationPrompt: boolean }): Promise<string> {
+  async render(
+    messages: readonly ChatMessage[],
+    options: { addGenerationPrompt: boolean; tools?: readonly unknown[] },
+  ): Promise<string> {
+    const { tools = [] } = options;
     checkLimit("the number of messages", messages.length, maxMessages);
     const length = messages.reduce((sum, { role, content }) => sum + role.length + content.length, 0);
-    checkLimit("the length of all messages", length, maxTextLength);
+    const beside = messages.filter(({ tool_calls }) => tool_calls).map(({ tool_calls }) => tool_calls);
+    const all = length + (beside.length + tools.length > 0 ? JSON.stringify([beside, tools]).length : 0);
+    checkLimit("the length of all messages", all, maxTextLength);
     const variables = {
       messages,
       add_generation_prompt: options.addGenerationPrompt,
       bos_token: this.#specials.bos ?? "",
       eos_token: this.#specials.eos ?? "",
       // Templates tell "no tools" by none, not by the name being undefined.
-      tools: null,
+      tools: tools.length > 0 ? tools : null,
       documents: null,
     };
     return textOf(await templateProcess.run({ source: this.source, variables }));

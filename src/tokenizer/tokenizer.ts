@@ -149,13 +149,13 @@ export class Tokenizer {
 
   /**
    * A detokeniser for tokens that come one by one, as the continuation of a text.
-   * @param options.showControl whether control tokens are spelled out; else they are left out
+   * @param options.showControl whether control tokens are spelled out; else only those of `shown` are
    */
-  stream(options: { showControl?: boolean } = {}): TokenStream {
-    const showControl = options.showControl ?? false;
+  stream(options: { showControl?: boolean; shown?: ReadonlySet<number> } = {}): TokenStream {
     return new TokenStream((token) => {
       const piece = this.#piece(token);
-      return piece.hidden && !showControl ? nothing : piece;
+      const isShown = !piece.hidden || options.showControl || options.shown?.has(token);
+      return isShown ? piece : nothing;
     });
   }
 

@@ -14,16 +14,39 @@ const count = z.int().min(0);
 const milliseconds = z.number().min(0);
 const requestId = z.int().min(1);
 const tokens = z.array(z.int());
-const messages = z.array(z.object({ role: z.string(), content: z.string() }));
+const toolCall = z.object({
+  id: z.string(),
+  type: z.literal("function"),
+  function: z.object({ name: z.string(), arguments: z.unknown() }),
+});
+const messages = z.array(
+  z.object({
+    role: z.string(),
+    content: z.string(),
+    tool_calls: z.array(toolCall).exactOptional(),
+    tool_call_id: z.string().exactOptional(),
+    name: z.string().exactOptional(),
+  }),
+);
 
 /** What text is made of, or tokenised from: text, its tokens, or a chat. */
-const input = z.union([z.object({ text: z.string() }), z.object({ tokens }), z.object({ messages })]);
+const input = z.union([
+  z.object({ text: z.string() }),
+  z.object({ tokens }),
+  z.object({ messages, tools: z.array(z.unknown()).exactOptional() }),
+]);
 
 /** What the text has to be, as `TextForm`, and the request's field that says so. */
 const form = z.union([
   z.object({ field: z.string(), gbnf: z.string() }),
   z.object({ field: z.string(), schema: z.string() }),
   z.object({ field: z.string(), object: z.literal(true) }),
+  z.object({
+    field: z.string(),
+    tools: z.array(z.object({ name: z.string(), parameters: z.string() })),
+    choice: z.enum(["auto", "required"]),
+    parallel: z.boolean(),
+  }),
 ]);
 
 /** The same fields as `SamplingParams`, whose ranges the engine checks. */
@@ -188,7 +211,13 @@ export const fromEngine = z.discriminatedUnion("type", [
   }),
   z.object({ type: z.literal("load_failed"), fault }),
   /** The request is in the queue. */
-  z.object({ type: z.literal("accepted"), id: requestId, promptTokens: count }),
+  z.object({
+    type: z.literal("accepted"),
+    id: requestId,
+    promptTokens: count,
+    /** How it will write calls, where it has tools: the name of a `ToolFormat`. */
+    toolFormat: z.string().exactOptional(),
+  }),
   z.object({ type: z.literal("events"), events: z.array(sequenceEvent) }),
   z.object({
     type: z.literal("embedding"),

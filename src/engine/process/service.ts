@@ -1,9 +1,9 @@
 import { StowageError } from "../../errors.ts";
+import type { Constraint } from "../../grammar/constraint.ts";
 import { ChatPrompt, checkMessages } from "../../tokenizer/chat-prompt.ts";
 import { type EmbeddingSequence, poolingFor, shapeVector, textTokens } from "../embedding.ts";
 import type { TextForm } from "../grammars.ts";
 import { type LoadedModel, loadEngine } from "../load.ts";
-import type { Constraint } from "../sampling/constraint.ts";
 import type { Sequence } from "../sequence.ts";
 import { faultOf } from "./faults.ts";
 import type { EngineStats, FromEngine, ModelInput, ToEngine, WireForm } from "./messages.ts";
@@ -180,10 +180,11 @@ export class EngineService {
     const prompt = await this.#tokensOf(input, true);
     const asked = this.#early.get(id);
     if (asked === "cancel") return this.#cancelledEarly(id, prompt.length);
+    const constraint = form && constraintOf(model, form);
     const sequence = model.engine.submit({
       prompt,
       sampling,
-      ...(form && { constraint: constraintOf(model, form) }),
+      ...(constraint && { constraint, shown: constraint.namedTokens }),
       ...(maxTokens !== undefined && { maxTokens }),
       ...(ignoreEnd && { ignoreEnd }),
       ...(lora && { lora }),
@@ -191,7 +192,8 @@ export class EngineService {
     });
     this.#sequences.set(id, sequence);
     if (asked === "pause") sequence.pause();
-    this.#send({ type: "accepted", id, promptTokens: sequence.promptTokens });
+    const toolFormat = form && "tools" in form ? { toolFormat: model.grammars.toolFormat.name } : {};
+    this.#send({ type: "accepted", id, promptTokens: sequence.promptTokens, ...toolFormat });
     try {
       for await (const event of sequence) {
         if (event.type === "token") this.#outbox.add(newsOf(id, event, model.tokenizer));
@@ -260,7 +262,7 @@ export class EngineService {
     if ("text" in input) return model.tokenizer.encode(input.text, { addSpecial, parseSpecial: true });
     checkMessages(input.messages);
     if (!chat) throw new StowageError("chat_template_missing", {});
-    return chat.encode(input.messages);
+    return chat.encode(input.messages, input.tools);
   }
 
   #open(): Loaded {

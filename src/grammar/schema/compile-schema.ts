@@ -15,10 +15,11 @@ import { impliedTypes, namedValues, type TypeName, typesOf } from "./values.ts";
  * order, numbers have no more digits than a double tells apart, and what a schema does not speak of is left out. A keyword that
  * could not be kept to is refused.
  * @param schema a JSON schema, draft 4 to 2020-12
+ * @param prefix of the names of its rules, where several are put together
  * @throws StowageError schema_invalid, schema_unsupported, grammar_limit
  */
-export function schemaGrammar(schema: unknown): Grammar {
-  return new SchemaCompiler(schema).compile();
+export function schemaGrammar(schema: unknown, prefix = ""): Grammar {
+  return new SchemaCompiler(schema, prefix).compile();
 }
 
 /** Any JSON object. */
@@ -34,7 +35,10 @@ class SchemaCompiler {
   /** Rules that are still to be written: a queue, so that deep schemas do not recurse. */
   readonly #left: { readonly name: string; readonly parts: readonly Part[] }[] = [];
 
-  constructor(schema: unknown) {
+  readonly #prefix: string;
+
+  constructor(schema: unknown, prefix: string) {
+    this.#prefix = prefix;
     this.#document = new SchemaDocument(schema);
   }
 
@@ -52,7 +56,7 @@ class SchemaCompiler {
       .join("\n");
     let name = this.#names.get(key);
     if (name === undefined) {
-      name = `schema ${this.#names.size}`;
+      name = `${this.#prefix}schema ${this.#names.size}`;
       if (this.#names.size >= grammarLimits.rules)
         throw tooMuch("the schemas that hold together", grammarLimits.rules);
       this.#names.set(key, name);
