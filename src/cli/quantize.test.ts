@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { stowage } from "../../test/stowage.ts";
 import { openGguf } from "../gguf/read.ts";
+import { gguf } from "../gguf/values.ts";
+import { writeGguf } from "../gguf/write.ts";
 import { writeSyntheticModel } from "../model/synth.ts";
 
 describe("stowage quantize", () => {
@@ -45,6 +47,30 @@ describe("stowage quantize", () => {
       (name) => tensors.get(`${name}.weight`)?.type,
     );
     assert.deepEqual(found, ["Q8_0", "Q4_K", "Q6_K", "Q4_K", "F32"]);
+  });
+
+  it("makes one file of several", async () => {
+    const names = ["a.weight", "b.weight"];
+    for (const [index, name] of names.entries()) {
+      const split = (key: string, value: number) => [`split.${key}`, { type: "u16", value }] as const;
+      await writeGguf(join(folder, `parts-0000${index + 1}-of-00002.gguf`), {
+        metadata: [
+          ["general.architecture", gguf.string("llama")],
+          split("no", index),
+          split("count", names.length),
+          ["split.tensors.count", { type: "i32", value: names.length }],
+        ],
+        tensors: [{ name, type: "F32", shape: [256, 2] }],
+        data: () => new Uint8Array(new Float32Array(512).fill(index + 1).buffer),
+      });
+    }
+    const args = ["parts-00001-of-00002.gguf", "whole.gguf", "--type", "q8_0", "--json"];
+    const { status, stdout, stderr } = stowage(["quantize", ...args], folder);
+    assert.deepEqual([status, stderr], [0, ""]);
+    const { metadata, tensors, shards } = await openGguf(join(folder, "whole.gguf"));
+    assert.deepEqual([...tensors.keys()], names);
+    assert.deepEqual([shards.length, metadata.has("split.count")], [1, false]);
+    assert.equal(JSON.parse(stdout).bytes, shards[0]!.bytes);
   });
 
   const refusals: [string[], number, RegExp][] = [
