@@ -194,6 +194,19 @@ const mixtures: readonly ParityCase[] = [
     types: common,
     tie: 0.05,
   },
+  {
+    name: "deepseek2, experts in groups",
+    shape: {
+      ...tinyShapes.deepseek2!,
+      optionalTensors: true,
+      metadata: {
+        ...tinyShapes.deepseek2!.metadata,
+        expert_group_count: gguf.u32(4),
+        expert_group_used_count: gguf.u32(2),
+      },
+    },
+    types: [{ type: "F32" }],
+  },
   { name: "gpt-oss", shape: tinyShapes["gpt-oss"]!, types: [...common, { type: "MXFP4" }] },
   {
     name: "gpt-oss, YaRN",

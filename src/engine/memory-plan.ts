@@ -117,8 +117,7 @@ function computeBytes(
 ): number {
   const { stepTokens: tokens } = limits;
   const keys = Math.ceil(limits.contextTokens / cellStep) * cellStep;
-  const projected = (h.heads + 2 * h.kvHeads) * h.headWidth;
-  const attention = 2 * h.width + 3 * projected;
+  const attention = 2 * h.width + attentionWidth(h);
   const dense = h.experts === 0 || h.denseLayers > 0 ? 3 * h.width + 3 * h.feedForwardWidth : 0;
   const shared = h.sharedExpertWidth > 0 ? 4 * h.width + 3 * h.sharedExpertWidth : 0;
   const experts = h.experts > 0 ? 4 * h.width + 3 * h.expertWidth : 0;
@@ -129,13 +128,24 @@ function computeBytes(
     Math.min(limits.maxSequences, Math.ceil(tokens / leastTileRows)) * queryRows(leastTileRows);
   const padded = filledUp * h.heads * attendedWidth(h.headWidth, 1) * floatBytes;
   const masks = Math.max(tokens, filledUp) * keys * 2 * (h.window ? 2 : 1);
-  const attended = tokens * h.heads * h.headWidth * floatBytes;
+  const attended = tokens * h.heads * h.valueWidth * floatBytes;
   if (h.encoder) return activations + attended;
   // The cells of one sequence and layer at a time, see Blocks.
-  const dequantised = isQuantised(kvTypes) ? 2 * keys * h.kvHeads * h.headWidth * floatBytes : 0;
+  const cellWidth = h.kvHeads * (h.headWidth + h.valueWidth);
+  const dequantised = isQuantised(kvTypes) ? keys * cellWidth * floatBytes : 0;
   const logits = Math.max(limits.maxSequences, mostDraftedRows) * vocabulary * floatBytes;
   const apart = h.experts > 0 ? expertRegionBytes(h, tokens) : 0;
   return activations + masks + padded + attended + dequantised + logits + apart;
+}
+
+/** Elements of a token that live at once in attention. */
+function attentionWidth({ heads, kvHeads, headWidth, latent }: Hyperparameters): number {
+  if (!latent) return 3 * (heads + 2 * kvHeads) * headWidth;
+  const { rank, plainWidth, rotatedWidth, valueWidth, absorbed } = latent;
+  // Queries as they are projected and as attention takes them, and, for each head, what stands between or what keys and values take.
+  const both = plainWidth + rotatedWidth + headWidth;
+  const between = absorbed ? rank : plainWidth + headWidth + 2 * valueWidth;
+  return heads * (both + between) + 2 * (rank + rotatedWidth);
 }
 
 /** What adapters add to a product at a time, before it is added: as wide as the widest product, for every token. */

@@ -53,6 +53,8 @@ const base = {
   ggml_cpy: "void* ggml_cpy(void*, void*, void*)",
   ggml_cast: "void* ggml_cast(void*, void*, int)",
   ggml_reshape_2d: "void* ggml_reshape_2d(void*, void*, int64_t, int64_t)",
+  ggml_reshape_4d: "void* ggml_reshape_4d(void*, void*, int64_t, int64_t, int64_t, int64_t)",
+  ggml_fill: "void* ggml_fill(void*, void*, float)",
   ggml_reshape_3d: "void* ggml_reshape_3d(void*, void*, int64_t, int64_t, int64_t)",
   ggml_view_1d: "void* ggml_view_1d(void*, void*, int64_t, size_t)",
   ggml_view_2d: "void* ggml_view_2d(void*, void*, int64_t, int64_t, size_t, size_t)",

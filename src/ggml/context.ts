@@ -226,6 +226,13 @@ export class Context {
   reshape3d(a: Tensor, n0: number, n1: number, n2: number): Tensor {
     return this.#make("ggml_reshape_3d", a.pointer, n0, n1, n2);
   }
+  reshape4d(a: Tensor, n0: number, n1: number, n2: number, n3: number): Tensor {
+    return this.#make("ggml_reshape_4d", a.pointer, n0, n1, n2, n3);
+  }
+  /** A tensor of the shape of `a` that holds `value` everywhere. */
+  fill(a: Tensor, value: number): Tensor {
+    return this.#make("ggml_fill", a.pointer, value);
+  }
   /** A window on `a`: extents in elements, strides and offset in bytes. */
   view(a: Tensor, extents: readonly number[], strides: readonly number[], offset: number): Tensor {
     const [n0 = 1, n1 = 1, n2 = 1, n3 = 1] = extents;

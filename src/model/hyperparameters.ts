@@ -3,6 +3,7 @@ import type { Metadata } from "../gguf/metadata.ts";
 import { ArchitectureKeys, bounds, require } from "./architecture-keys.ts";
 import type { Activation } from "./feed-forward.ts";
 import type { Latent } from "./latent.ts";
+import { type ExpertGroups, readExpertGroups } from "./mixture.ts";
 import { readRope, ropeScaling } from "./rope.ts";
 import type { RouterOptions } from "./router.ts";
 
@@ -31,6 +32,8 @@ export interface Hyperparameters {
   readonly denseLayers: number;
   /** Width of the network that every token takes beside its experts; 0 where there is none. */
   readonly sharedExpertWidth: number;
+  /** Experts in groups, of which those with the two best experts together are chosen from. */
+  readonly expertGroups?: ExpertGroups;
   /** How experts are chosen, in families that leave it to the file. */
   readonly router?: RouterOptions;
   /** Blocks of the file behind its layers, which predict tokens further on; they are not run. */
@@ -128,8 +131,7 @@ export function readHyperparameters(
   require(heads % kvHeads === 0, key("attention.head_count_kv"), kvHeads, `a divisor of ${heads}`);
   require(dimensions % 2 === 0, key("rope.dimension_count"), dimensions, "an even number");
   require(experts === 0 || expertsUsed > 0, key("expert_used_count"), expertsUsed, "at least 1");
-  const groups = whole("expert_group_count", 0, bounds.experts, 0);
-  require(groups <= 1, key("expert_group_count"), groups, "1 (groups of experts are not supported yet)");
+  const expertGroups = readExpertGroups(keys, experts, expertsUsed);
 
   return {
     architecture: keys.architecture,
@@ -144,6 +146,7 @@ export function readHyperparameters(
     expertsUsed,
     expertWidth: whole("expert_feed_forward_length", 0, bounds.feedForward, feedForwardWidth),
     activation: "silu",
+    ...(expertGroups && { expertGroups }),
     denseLayers: 0,
     sharedExpertWidth: 0,
     skippedBlocks: 0,

@@ -67,6 +67,7 @@ describe("latent attention", () => {
 const wrong: [shape: SyntheticShape, key: string, value: GgufValue][] = [
   [glm4moe!, "expert_gating_func", gguf.u32(4)],
   [glm4moe!, "expert_weights_scale", gguf.f32(Number.NaN)],
+  [glm4moe!, "expert_group_count", gguf.u32(3)],
   [glm4moe!, "expert_group_count", gguf.u32(8)],
   [glm4moe!, "leading_dense_block_count", gguf.u32(3)],
   [glm4moe!, "nextn_predict_layers", gguf.u32(3)],

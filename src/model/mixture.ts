@@ -27,6 +27,34 @@ export function readRouter(metadata: Metadata, gating?: RouterOptions["gating"])
   return { gating: found!, normalise, scale: scale === 0 ? 1 : scale };
 }
 
+/** `count` groups of neighbours among the experts of a layer, of which `used` are chosen from for each token. */
+export interface ExpertGroups {
+  readonly count: number;
+  readonly used: number;
+}
+
+/** Experts of a group whose scores are its own. */
+export const bestOfGroup = 2;
+
+/**
+ * Groups of experts, as any mixture of experts may have them in libllama.
+ * @returns undefined where there is one group
+ * @throws StowageError model_invalid, gguf_metadata_type
+ */
+export function readExpertGroups(
+  keys: ArchitectureKeys,
+  experts: number,
+  expertsUsed: number,
+): ExpertGroups | undefined {
+  const count = keys.whole("expert_group_count", 0, bounds.experts, 0);
+  if (count <= 1) return undefined;
+  const each = experts / count;
+  const limit = `a divisor of ${experts} experts that leaves each group ${bestOfGroup} or more`;
+  require(Number.isInteger(each) && each >= bestOfGroup, keys.key("expert_group_count"), count, limit);
+  const least = Math.ceil(expertsUsed / each);
+  return { count, used: keys.whole("expert_group_used_count", least, count) };
+}
+
 /** What mixtures of experts have whose layers are not all alike. */
 export type MixedLayers = Pick<
   Hyperparameters,

@@ -1,5 +1,6 @@
 import type { Tensor } from "../ggml/tensor.ts";
 import type { Blocks } from "./blocks.ts";
+import { bestOfGroup, type ExpertGroups } from "./mixture.ts";
 import type { LayerWeights } from "./weights.ts";
 
 /** The router's choice for every token. */
@@ -68,21 +69,47 @@ export function route(
 }
 
 function scoresOf(
-  { scope: { context } }: Blocks,
+  blocks: Blocks,
   weights: LayerWeights,
   logits: Tensor,
   { gating = "softmax", normalise }: RouterOptions,
 ): Scores {
+  const { context } = blocks.scope;
+  const { expertGroups: groups } = blocks.hyperparameters;
   const bias = weights.find("exp_probs_b.bias")?.tensor;
-  const shifted = (scores: Tensor) => (bias ? context.add(scores, bias) : scores);
+  const shifted = (scores: Tensor) => {
+    const sum = bias ? context.add(scores, bias) : scores;
+    return groups ? withinGroups(blocks, sum, groups) : sum;
+  };
   if (gating === "sigmoid") {
     const scores = context.sigmoid(logits);
     return { ranked: shifted(scores), weighed: scores };
   }
   if (gating === "softmax of the chosen") return { ranked: shifted(logits), weighed: logits };
-  if (normalise) return { ranked: bias ? shifted(context.softMax(logits)) : logits, weighed: logits };
+  if (normalise) {
+    const asProbabilities = bias !== undefined || groups !== undefined;
+    return { ranked: asProbabilities ? shifted(context.softMax(logits)) : logits, weighed: logits };
+  }
   const scores = context.softMax(logits);
   return { ranked: shifted(scores), weighed: scores };
+}
+
+/** Scores [experts, tokens], those of experts outside the best groups minus infinity. */
+function withinGroups({ scope: { context } }: Blocks, scores: Tensor, groups: ExpertGroups): Tensor {
+  const [experts, tokens] = scores.shape;
+  const { count, used } = groups;
+  const each = experts / count;
+  const grouped = context.reshape3d(scores, each, count, tokens);
+  const inGroup = context.argsort(grouped);
+  const [, groupStride, tokenStride] = inGroup.strides;
+  const two = context.view(inGroup, [bestOfGroup, count, tokens], [groupStride, tokenStride], 0);
+  const best = context.getRows(context.reshape4d(scores, 1, each, count, tokens), two);
+  const sums = context.sumRows(context.reshape3d(best, bestOfGroup, count, tokens));
+  const ranking = context.argsort(context.reshape2d(sums, count, tokens));
+  const chosen = context.view(ranking, [used, tokens], [ranking.strides[1]], 0);
+  const nothing = context.fill(grouped, Number.NEGATIVE_INFINITY);
+  const kept = context.setRows(nothing, context.getRows(grouped, chosen), chosen);
+  return context.reshape2d(kept, experts, tokens);
 }
 
 /** @param picked scores of the chosen, [1, expertsUsed, tokens], as are their weights */
