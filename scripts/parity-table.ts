@@ -18,7 +18,7 @@ let sections: string[] = [];
 try {
   for (const parityCase of parityCases) {
     for (const type of parityCase.types) {
-      const { kvTypes } = parityCase;
+      const { kvTypes, tie } = parityCase;
       const model = join(folder, "model.gguf");
       await writeCase(model, parityCase, type);
       const { prefill, decode, batch, divergences } = await measureParity(
@@ -27,7 +27,7 @@ try {
         kvTypes && { kvTypes },
       );
       const bound = boundOf(parityCase, type.type);
-      const cells = [worst(prefill), worst(decode), worst(batch), bound].map(shown);
+      const cells = [...[prefill, decode, batch].map((steps) => worst(steps, tie)), bound].map(shown);
       rows.push(`| ${[parityCase.name, typeName(type), ...cells].join(" | ")} |`);
       outputs += 2;
       same += 2 - divergences.length;
@@ -42,7 +42,7 @@ const { cpu, ggml } = machineInfo(loadNative().version);
 const page = `# Parity with llama.cpp
 
 How far our logits are from libllama's on the same file and the same tokens: the largest difference in a row of logits, over the
-row's standard deviation, the worst of all rows. Models of random weights, ${cpu}, ggml ${ggml}. Both sides use repacked weights,
+row's standard deviation, the worst of all rows but those where the router all but ties. Models of random weights, ${cpu}, ggml ${ggml}. Both sides use repacked weights,
 flash attention, and keys and values in F16 where nothing else is said.
 
 - Prefill: prompts of 8 and 48 tokens. Decode: 8 steps after each.
