@@ -175,6 +175,26 @@ const entries = {
     message: "{count} adapters were asked for; at most {limit} can be, each once.",
     next: "Name fewer.",
   },
+  device_unknown: {
+    status: 400,
+    message: "There is no device {device} here. Devices: {known}.",
+    next: "Run `stowage devices`. A graphics card needs its driver, and for CUDA a package; see docs/devices.md.",
+  },
+  device_option: {
+    status: 400,
+    message: "A model on a device cannot have {option}: {reason}.",
+    next: "Leave {option} out, or leave out the device.",
+  },
+  device_memory: {
+    status: 507,
+    message: "The device {device} has {free} MiB free; the layers for it need {needed} MiB.",
+    next: "Put fewer layers on it with --device-layers; {fits}.",
+  },
+  device_unsupported: {
+    status: 400,
+    message: "The device {device} cannot run the operation {operation} (type {type}, shape {shape}).",
+    next: "Run this model on the processor: leave out the device.",
+  },
   memory_budget: {
     status: 507,
     message:

@@ -30,6 +30,8 @@ export interface EngineBenchOptions {
   readonly threads: number;
   /** Rounds of fresh processes, in which both sides are measured in turns. Default: 5, and 3 of a slow model. */
   readonly rounds?: number;
+  /** The device on which our side computes; llama.cpp computes on the processor. */
+  readonly device?: string;
   /** Told what is being done. */
   readonly note: (text: string) => void;
 }
@@ -87,6 +89,7 @@ export async function measureEngine(options: EngineBenchOptions): Promise<{ repo
     threads: options.threads,
     contextTokens: context * sequences,
     sequences,
+    ...(options.device !== undefined && { device: options.device }),
   };
   const trial = {
     ...effortFor(context, vocabulary, decodeSteps.least, 1),
@@ -159,6 +162,7 @@ export async function measureEngine(options: EngineBenchOptions): Promise<{ repo
   const prefillGoal = context > longPromptTokens ? 1.2 : 1;
   const settings: Record<string, string | number> = {
     model: options.modelPath,
+    ...(options.device !== undefined && { device: options.device }),
     threads: options.threads,
     context_tokens_a_sequence: context,
     prefill_tokens: effort.longPrompt.length,

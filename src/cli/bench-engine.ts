@@ -12,6 +12,7 @@ interface Flags {
   readonly threads: number;
   readonly rounds?: number;
   readonly speculate?: true;
+  readonly device?: string;
 }
 
 export function register(command: Command): void {
@@ -32,9 +33,18 @@ export function register(command: Command): void {
         .argParser(wholeNumber(1))
         .default(undefined, "5; 3 of a model whose steps are slow; 12 with --speculate"),
     )
-    .option("--speculate", "the engine with drafts beside itself without, instead of llama.cpp");
-  reportAction(command, ({ model, threads, rounds, speculate }: Flags) => {
-    const measure = speculate ? measureSpeculation : measureEngine;
-    return measure({ modelPath: model, threads, note, ...(rounds !== undefined && { rounds }) });
+    .option("--speculate", "the engine with drafts beside itself without, instead of llama.cpp")
+    .addOption(
+      command
+        .createOption(
+          "--device <name>",
+          "device on which our side computes; the other computes on the processor",
+        )
+        .conflicts("speculate"),
+    );
+  reportAction(command, ({ model, threads, rounds, speculate, device }: Flags) => {
+    const options = { modelPath: model, threads, note, ...(rounds !== undefined && { rounds }) };
+    if (speculate) return measureSpeculation(options);
+    return measureEngine({ ...options, ...(device !== undefined && { device }) });
   });
 }

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { checkDeviceOptions } from "../engine/device-memory.ts";
 import type { EngineLimits } from "../engine/engine.ts";
 import { type FitOptions, ModelFit } from "../engine/fit.ts";
 import type { MemoryPlan } from "../engine/memory-plan.ts";
@@ -50,12 +51,15 @@ export interface Inspection {
     readonly mostSequences: number;
     /** Undefined of a dense model, and where no budget fits. */
     readonly mostExpertMemory: number | undefined;
+    /** `dense` also where they are on a device. */
     readonly experts: "dense" | "all fit" | "some fit" | "none fit";
   };
 }
 
 /** The kinds of memory, in the words of people. */
-export const kindNames: Readonly<Record<keyof Omit<MemoryPlan, "total" | "kvCells">, string>> = {
+export const kindNames: Readonly<
+  Record<keyof Omit<MemoryPlan, "total" | "device" | "deviceKv" | "kvCells">, string>
+> = {
   mappedWeights: "weights, used in the mapped file",
   convertedWeights: "weights, converted for the kernels",
   adapters: "adapters",
@@ -91,6 +95,7 @@ export async function inspectModel(
   options: FitOptions & { readonly memory?: number },
 ): Promise<Inspection> {
   const { memory: given, ...sizes } = options;
+  checkDeviceOptions(sizes);
   const file = await openGguf(path);
   const native = loadNative();
   const backend = new Backend(native, { threads: 1 });
@@ -104,12 +109,14 @@ export async function inspectModel(
     const left = room.bytes - base;
     const { architecture, layers, experts, expertsUsed, contextTrained } = fit.hyperparameters;
     const contexts = contextsUpTo(contextTrained);
-    const mostExpertMemory = fit.mostExpertMemory(sizes, left);
+    // The experts of layers on a device are all in its memory.
+    const expertBytes = sizes.device === undefined ? fit.expertBytes : 0;
+    const mostExpertMemory = expertBytes > 0 ? fit.mostExpertMemory(sizes, left) : undefined;
     return {
       machine: machineInfo(native.version),
       model: {
         ...{ path, architecture, layers, experts, expertsUsed, contextTrained },
-        expertBytes: fit.expertBytes,
+        expertBytes,
       },
       sizes: { ...limits, kvTokens: memory.kvCells },
       memory: { ...memory, process: own },
@@ -122,12 +129,12 @@ export async function inspectModel(
           total: base + fit.withFullContexts(sizes, context, sequences),
         })),
       ),
-      byExpertMemory: fit.expertBytes > 0 ? byExpertMemory(fit, sizes, base) : [],
+      byExpertMemory: expertBytes > 0 ? byExpertMemory(fit, sizes, base) : [],
       advice: {
         longestContext: fit.longestContext(sizes, limits.maxSequences, left),
         mostSequences: fit.mostSequences(sizes, limits.contextTokens, left),
         mostExpertMemory,
-        experts: adviceOn(fit.expertBytes, mostExpertMemory),
+        experts: adviceOn(expertBytes, mostExpertMemory),
       },
     };
   } finally {

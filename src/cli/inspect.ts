@@ -83,6 +83,7 @@ function kinds({ memory, total, room }: Inspection): string {
   if (memory.process !== undefined) rows.push(["the process itself", formatBytes(memory.process)]);
   rows.push(["total", formatBytes(total)]);
   rows.push([roomName(room.from), formatBytes(room.bytes)]);
+  if (memory.device > 0) rows.push(["in the memory of the device, beside that", formatBytes(memory.device)]);
   return table([["memory", "size"], ...rows]);
 }
 

@@ -23,6 +23,8 @@ export interface LoadFlags {
   readonly expertPolicy?: EvictionName;
   readonly expertPrefetch?: PrefetchName;
   readonly unprepared?: true;
+  readonly device?: string;
+  readonly deviceLayers?: number;
 }
 
 /**
@@ -70,13 +72,19 @@ export function addLoadFlags(command: Command, context: string): Command {
     .option(
       "--unprepared",
       "read experts from the model's own file: slower, and nothing is written beside it",
-    );
+    )
+    .option(
+      "--device <name>",
+      "device that computes, as `stowage devices` lists them (default: the processor)",
+    )
+    .option("--device-layers <n>", "so many layers at the end are on the device (default: all)", parseNumber);
 }
 
 /** The flags that were given, as options of the engine. */
 export function loadOptionsOf(flags: LoadFlags): LoadOptions {
   const { context, threads, cacheTypeK, cacheTypeV, memory } = flags;
   const { expertMemory, expertPolicy, expertPrefetch, unprepared } = flags;
+  const { device, deviceLayers } = flags;
   return {
     ...(context === undefined ? {} : { contextTokens: context }),
     ...(threads === undefined ? {} : { threads }),
@@ -88,6 +96,8 @@ export function loadOptionsOf(flags: LoadFlags): LoadOptions {
     ...(expertPolicy === undefined ? {} : { expertPolicy }),
     ...(expertPrefetch === undefined ? {} : { expertPrefetch }),
     ...(unprepared && { prepare: "never" }),
+    ...(device === undefined ? {} : { device }),
+    ...(deviceLayers === undefined ? {} : { deviceLayers }),
   };
 }
 

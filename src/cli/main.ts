@@ -35,6 +35,11 @@ const entries: readonly CommandEntry[] = [
   },
   { name: "quantize", summary: "write a model in a smaller type", load: () => import("./quantize.ts") },
   {
+    name: "devices",
+    summary: "list what can compute beside the processor",
+    load: () => import("./devices.ts"),
+  },
+  {
     name: "inspect",
     summary: "tell whether a model fits into memory, and what of it would",
     load: () => import("./inspect.ts"),

@@ -113,7 +113,7 @@ class Stowage implements Subject {
   }
 
   async #model(): Promise<LoadedModel> {
-    const { modelPath, threads, contextTokens, sequences, expertMemory } = this.#options;
+    const { modelPath, threads, contextTokens, sequences, expertMemory, device } = this.#options;
     this.#loaded ??= await loadEngine(modelPath, {
       threads,
       contextTokens: contextTokens / sequences,
@@ -122,6 +122,7 @@ class Stowage implements Subject {
       // A step of one token a sequence is measured, as the other side has it.
       speculate: "off",
       ...(expertMemory === undefined ? {} : { expertMemory }),
+      ...(device === undefined ? {} : { device }),
     });
     return this.#loaded;
   }

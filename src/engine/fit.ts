@@ -5,11 +5,13 @@ import type { GgufFile } from "../gguf/read.ts";
 import { cellStep } from "../kv/cache.ts";
 import type { Family } from "../model/family.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
+import { planWeights, type WeightLayout } from "../model/layout.ts";
+import type { DeviceOptions } from "./device-memory.ts";
 import { ExpertPlanner } from "./expert-memory.ts";
-import { type ModelPlan, type SizeOptions, sized } from "./plan.ts";
+import { deviceLayersOf, type ModelPlan, type SizeOptions, sized } from "./plan.ts";
 
 /** What is varied. `kvTokens` is the engine's default unless it is given. */
-export type FitOptions = SizeOptions & { readonly expertMemory?: number | string };
+export type FitOptions = SizeOptions & DeviceOptions & { readonly expertMemory?: number | string };
 
 /** The most sequences that an engine is given. */
 const mostSequences = 1024;
@@ -19,10 +21,14 @@ const budgetStep = 2 ** 16;
 /** Plans one model at many sizes. */
 export class ModelFit {
   readonly #experts: ExpertPlanner;
+  readonly #planOnDevice: (options: DeviceOptions) => WeightLayout;
+  #onDevice: WeightLayout | undefined;
 
   /** @throws StowageError model_* */
   constructor(file: GgufFile, family: Family, backend: Backend) {
     this.#experts = new ExpertPlanner(file, family, backend);
+    this.#planOnDevice = (options) =>
+      planWeights(file, family, backend, { deviceLayers: deviceLayersOf(options, family, file) });
   }
 
   get hyperparameters(): Hyperparameters {
@@ -34,8 +40,12 @@ export class ModelFit {
     return this.#experts.allBytes;
   }
 
-  /** @throws StowageError load_option, expert_memory */
+  /** With a device, the same of its layers each time. @throws StowageError load_option, expert_memory */
   plan(options: FitOptions): ModelPlan {
+    if (options.device !== undefined) {
+      this.#onDevice ??= this.#planOnDevice(options);
+      return sized({ layout: this.#onDevice }, options);
+    }
     return sized(this.#experts.plan(options.expertMemory), options);
   }
 

@@ -2,6 +2,7 @@ import { availableParallelism } from "node:os";
 import { StowageError } from "../errors.ts";
 import type { ExpertCache } from "../experts/cache.ts";
 import { Backend } from "../ggml/backend.ts";
+import { Device } from "../ggml/device.ts";
 import { loadNative } from "../ggml/library.ts";
 import { requireArchitecture } from "../gguf/metadata.ts";
 import { openGguf } from "../gguf/read.ts";
@@ -17,6 +18,14 @@ import { ModelWeights } from "../model/weights.ts";
 import { FirstComeFirstServed } from "../scheduler/policies/fcfs.ts";
 import { WholeSequences } from "../scheduler/policies/whole.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
+import {
+  checkDeviceMemory,
+  checkDeviceOptions,
+  checkDeviceSupport,
+  type DeviceOptions,
+  loadDevicePart,
+  splitKv,
+} from "./device-memory.ts";
 import { Engine } from "./engine.ts";
 import type { ExpertOptions } from "./expert-memory.ts";
 import { Grammars } from "./grammars.ts";
@@ -26,7 +35,7 @@ import { RoutingRecorder } from "./routing-recorder.ts";
 import { checkSpeculate, type Speculate } from "./speculation.ts";
 
 /** How a model is loaded. Everything has a default that suits a laptop. */
-export interface LoadOptions extends SizeOptions, AdapterOptions, ExpertOptions {
+export interface LoadOptions extends SizeOptions, AdapterOptions, ExpertOptions, DeviceOptions {
   /** Compute threads. Default: the processors that this process may use. */
   readonly threads?: number;
   /** Bytes that weights, KV cache and working memory may take together. Default: no limit. */
@@ -79,6 +88,9 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     owned.push(resource);
     return resource;
   };
+  checkDeviceOptions(options);
+  // Before libllama is used: it looks through the devices on another thread.
+  const device = options.device === undefined ? undefined : own(new Device(options.device));
   // Off this thread: the vocabulary is read while the weights are planned and mapped.
   const vocabulary = Tokenizer.load(file);
   let tokenizer: Tokenizer | undefined;
@@ -91,10 +103,15 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     const { layout, slots, limits, kvTypes, memory: plan } = planned;
     const h = layout.hyperparameters;
     if (options.memory !== undefined) checkBudget(plan, options.memory);
+    if (device) checkDeviceMemory(planned, device);
     await options.onPlan?.(plan);
 
     const weights = own(new ModelWeights(file, layout, backend));
-    const kv = own(new KvTensors(backend, kvShape(h, plan.kvCells, kvTypes)));
+    const kv = own(
+      device ? splitKv(backend, device, planned) : new KvTensors(backend, kvShape(h, plan.kvCells, kvTypes)),
+    );
+    const part = device && (await loadDevicePart(file, planned, device, options.signal));
+    if (part) own(part.weights);
     const adapters = planned.adapters.length > 0 ? own(new Adapters(backend, planned.adapters)) : undefined;
     tokenizer = own(await vocabulary);
     if (tokenizer.warning) options.onHint?.(tokenizer.warning);
@@ -112,10 +129,12 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     const runtime = {
       ...{ backend, family, weights, kv },
       contextTokens: limits.contextTokens,
+      ...(part && { part }),
       ...(experts && { experts }),
       ...(adapters && { adapters }),
       ...(recorder && { tap: recorder.tap }),
     };
+    if (part) await checkDeviceSupport({ ...runtime, part });
     const policy = h.encoder ? new WholeSequences() : new FirstComeFirstServed();
     const engine = new Engine(runtime, tokenizer, policy, limits, { recorder, speculate });
     const dispose = async () => {

@@ -31,6 +31,10 @@ export interface MemoryPlan {
   /** ggml's work buffer: quantised activations. */
   readonly work: number;
   readonly total: number;
+  /** What layers on a device take in its memory, beside the total; 0 where none are. */
+  readonly device: number;
+  /** Of that, the KV cache. */
+  readonly deviceKv: number;
   /** Cells of the KV cache, one a token. */
   readonly kvCells: number;
 }
@@ -62,12 +66,14 @@ export function planMemory(
     convertedWeights: layout.repackedBytes + layout.joinedBytes,
     adapters: adapters.reduce((sum, { bytes }) => sum + bytes, 0),
     experts: experts.bytes,
-    kv: kvBytes(kvShape(h, cells, kvTypes)),
+    kv: kvBytes({ ...kvShape(h, cells, kvTypes), layers: layout.firstDeviceLayer }),
     compute: computeBytes(h, layout.vocabulary, limits, kvTypes) + deltaBytes(layout, limits, adapters),
     work: Math.ceil(limits.stepTokens * widest(h) * activationBytes) + rowTableBytes(h, experts.slots),
   };
   const total = Object.values(kinds).reduce((sum, bytes) => sum + bytes, 0);
-  return { ...kinds, total, kvCells: cells };
+  const deviceKv = kvBytes({ ...kvShape(h, cells, kvTypes), layers: h.layers - layout.firstDeviceLayer });
+  const device = deviceKv > 0 ? layout.deviceBytes + deviceKv + kinds.compute : 0;
+  return { ...kinds, total, device, deviceKv, kvCells: cells };
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Family } from "../model/family.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 import { planWeights } from "../model/layout.ts";
 import { type AdapterOption, type NamedAdapterFile, readAdapters } from "../model/lora/adapters.ts";
+import type { DeviceOptions } from "./device-memory.ts";
 import type { EngineLimits } from "./engine.ts";
 import type { ExpertOptions, ExpertPlan } from "./expert-memory.ts";
 import { type MemoryPlan, planMemory } from "./memory-plan.ts";
@@ -51,10 +52,15 @@ export async function planModel(
   file: GgufFile,
   family: Family,
   backend: Backend,
-  options: SizeOptions & AdapterOptions & Pick<ExpertOptions, "expertMemory">,
+  options: SizeOptions & DeviceOptions & AdapterOptions & Pick<ExpertOptions, "expertMemory">,
 ): Promise<ModelPlan> {
   const { expertMemory, lora = [] } = options;
-  const planned = await planWithExperts(file, family, backend, expertMemory);
+  const planned =
+    options.device === undefined
+      ? await planWithExperts(file, family, backend, expertMemory)
+      : {
+          layout: planWeights(file, family, backend, { deviceLayers: deviceLayersOf(options, family, file) }),
+        };
   const adapters = await readAdapters(lora, { file, layout: planned.layout });
   return sized(planned, options, adapters);
 }
@@ -85,6 +91,12 @@ export function sized(
     adapters,
   });
   return { ...experts, limits, memory, kvTypes, adapters };
+}
+
+/** How many layers are on the device. @throws StowageError load_option */
+export function deviceLayersOf({ deviceLayers }: DeviceOptions, family: Family, file: GgufFile): number {
+  const { layers } = family.read(file.metadata);
+  return whole("deviceLayers", deviceLayers ?? layers, layers);
 }
 
 /** The options with their defaults. @throws StowageError load_option */

@@ -1,5 +1,6 @@
 import { GraphAllocator } from "../ggml/allocator.ts";
 import type { KvRun } from "../kv/cache.ts";
+import { DeviceStep } from "../model/device-step.ts";
 import { isWhole, LayerwiseRunner, type Runtime, type Step, WholeStep } from "../model/forward.ts";
 import type { AdapterSet } from "../model/lora/adapters.ts";
 import { fillMaskRow } from "../model/mask.ts";
@@ -44,12 +45,16 @@ export class StepRunner {
   readonly #kept: { readonly plain: KeptStep[]; readonly drafted: KeptStep[] } = { plain: [], drafted: [] };
   /** Working memory of graphs that are used once: taken anew for each, the system would fill it with zeros each time. */
   readonly #allocator: GraphAllocator;
+  /** The same on the device, where some layers are on one. */
+  readonly #deviceAllocator: GraphAllocator | undefined;
   /** Of the weights that the kept graphs read. */
   #version = 0;
 
   constructor(runtime: Runtime, limits: { maxTokens: number; maxSequences: number }) {
     this.#runtime = runtime;
     this.#allocator = new GraphAllocator(runtime.backend.native, runtime.backend.hostBufferType);
+    const device = runtime.part?.device;
+    this.#deviceAllocator = device && new GraphAllocator(device.native, device.bufferType);
     const { experts } = runtime.weights.layout.hyperparameters;
     this.#layerwise = experts > 0 ? new LayerwiseRunner(runtime, limits) : undefined;
   }
@@ -101,6 +106,7 @@ export class StepRunner {
   dispose(): void {
     this.#forget();
     this.#allocator.dispose();
+    this.#deviceAllocator?.dispose();
     this.#layerwise?.dispose();
   }
 
@@ -111,7 +117,8 @@ export class StepRunner {
 
   async #stepFor(shape: StepShape): Promise<{ step: Step; reused: boolean; keep: boolean }> {
     if (this.#layerwise && !isWhole(this.#runtime, tokenCount(shape))) {
-      return { step: this.#layerwise.step(shape), reused: false, keep: false };
+      const step = await this.#withDevice(shape, this.#layerwise.step(shape), false);
+      return { step, reused: false, keep: false };
     }
     if (this.#version !== this.#runtime.weights.version) this.#forget();
     const decode = shape.sequences.every(({ tokens }) => tokens === 1);
@@ -124,11 +131,25 @@ export class StepRunner {
     }
     // Sums are placed anew in every step.
     const keep = !this.#runtime.sums && (decode || isDrafted(shape));
-    const step = await WholeStep.build(this.#runtime, shape, keep ? undefined : this.#allocator);
+    const host = await WholeStep.build(this.#runtime, shape, keep ? undefined : this.#allocator);
+    const step = await this.#withDevice(shape, host, keep);
     if (!keep) return { step, reused: false, keep };
     list.push({ shape, step });
     if (list.length > keptGraphs) list.shift()!.step.dispose();
     return { step, reused: false, keep: true };
+  }
+
+  /** The step with what follows on a device, where some layers are on one. */
+  async #withDevice(shape: StepShape, host: Step, keep: boolean): Promise<Step> {
+    const { part } = this.#runtime;
+    if (!part) return host;
+    try {
+      const runtime = { ...this.#runtime, part };
+      return await DeviceStep.build(runtime, shape, host, keep ? undefined : this.#deviceAllocator);
+    } catch (error) {
+      host.dispose();
+      throw error;
+    }
   }
 }
 

@@ -161,9 +161,9 @@ export class EngineProcess {
   load(path: string, settings: Partial<ModelSettings>, listener: LoadListener): Promise<ReadyMessage> {
     const { contextTokens, maxSequences, kvTokens, stepTokens, threads, speculate } = settings;
     const { cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare, pooling } = settings;
-    const { lora } = settings;
+    const { lora, device, deviceLayers } = settings;
     const given = {
-      ...{ contextTokens, maxSequences, kvTokens, stepTokens, threads, speculate },
+      ...{ contextTokens, maxSequences, kvTokens, stepTokens, threads, speculate, device, deviceLayers },
       ...{ cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare, pooling, lora },
     };
     return new Promise((resolve, reject) => {

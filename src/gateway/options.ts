@@ -13,6 +13,9 @@ export interface ModelSettings {
   readonly stepTokens?: number;
   readonly threads?: number;
   readonly speculate?: "auto" | "off" | number;
+  /** Name or number of the device that has the last layers, and how many; see `DeviceOptions`. */
+  readonly device?: string;
+  readonly deviceLayers?: number;
   /** Bytes, or a share of all experts such as "50%". */
   readonly expertMemory?: number | string;
   readonly expertPolicy?: EvictionName;

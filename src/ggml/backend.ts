@@ -5,7 +5,9 @@ import { Buffer, tensorAlignment } from "./buffer.ts";
 import { Context } from "./context.ts";
 import type { Graph } from "./graph.ts";
 import type { Native } from "./library.ts";
+import type { Place } from "./place.ts";
 import { tensorLayout, threadpoolLayout } from "./struct.ts";
+import { checkSupport } from "./support.ts";
 import type { Tensor } from "./tensor.ts";
 
 /**
@@ -16,9 +18,10 @@ import type { Tensor } from "./tensor.ts";
 const pollLevel = 1;
 
 /** The CPU as a place to compute: one thread pool, one graph at a time. */
-export class Backend {
+export class Backend implements Place {
   readonly native: Native;
   readonly threads: number;
+  readonly ordered = true;
   /** Time in which graphs were computed since the backend was made, ms. */
   computeMs = 0;
   #backend: Pointer;
@@ -73,6 +76,10 @@ export class Backend {
     return this.native.ggml.ggml_backend_dev_buffer_type(this.native.cpuDevice);
   }
 
+  get bufferType(): Pointer {
+    return this.hostBufferType;
+  }
+
   /** The buffer type that stores weights in the layout of the fast kernels, if this processor has one. */
   get repackBufferType(): Pointer | undefined {
     const { ggml, cpu, cpuDevice } = this.native;
@@ -100,20 +107,13 @@ export class Backend {
     return buffer;
   }
 
-  /**
-   * Asks the device about every node before it is trusted with the graph.
-   * @throws StowageError native_call_failed naming the first node that it cannot run
-   */
+  move(tensor: Tensor, from: number, to: number, bytes: number): void {
+    tensor.bytes().copyWithin(to, from, from + bytes);
+  }
+
+  /** @throws StowageError device_unsupported naming the first node that it cannot run */
   checkSupport(graph: Graph): void {
-    for (let index = 0; index < graph.nodeCount; index++) {
-      const node = graph.node(index);
-      if (!this.native.ggml.ggml_backend_dev_supports_op(this.native.cpuDevice, node.pointer)) {
-        throw new StowageError("native_call_failed", {
-          call: "ggml_backend_dev_supports_op",
-          reason: `the CPU cannot run node ${index} (type ${node.type}, shape ${node.shape.join("x")}).`,
-        });
-      }
-    }
+    checkSupport(graph, this.native.cpuDevice);
   }
 
   /**

@@ -131,6 +131,11 @@ export class Buffer {
     return new Uint8Array(koffi.view(this.base + BigInt(offset), length));
   }
 
+  /** Fills it with zeros. */
+  clear(): void {
+    this.native.ggml.ggml_backend_buffer_clear(this.#alive(), 0);
+  }
+
   dispose(): void {
     if (!this.#pointer) return;
     this.native.ggml.ggml_backend_buffer_free(this.#pointer);

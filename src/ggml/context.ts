@@ -271,8 +271,8 @@ export class Context {
     return this.#make("ggml_cont_2d", a.pointer, n0, n1);
   }
   /** a and b, which differ in the first dimension alone, one after the other there. */
-  concat(a: Tensor, b: Tensor): Tensor {
-    return this.#make("ggml_concat", a.pointer, b.pointer, 0);
+  concat(a: Tensor, b: Tensor, axis = 0): Tensor {
+    return this.#make("ggml_concat", a.pointer, b.pointer, axis);
   }
   /** `a` as often as it takes to have the shape of `like`. */
   repeat(a: Tensor, like: Tensor): Tensor {

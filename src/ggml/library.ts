@@ -92,7 +92,7 @@ export function openLibrary(directory: string, release: string): Native {
   return { directory, version, release, ggml, cpu, cpuDevice, address: (name) => baseLibrary.symbol(name) };
 }
 
-/** The devices that ggml found, CPU included. */
+/** The devices of the libraries that are loaded, the processor among them; see `findDevices`. */
 export function listDevices(): DeviceInfo[] {
   const { ggml } = loadNative();
   const kinds = ["cpu", "gpu", "igpu", "accelerator"] as const;
@@ -158,7 +158,7 @@ function checkRelease(directory: string): string {
 }
 
 /** The package suffix of this platform. */
-function platformName(): string {
+export function platformName(): string {
   const system =
     { linux: "linux", darwin: "mac", win32: "win" }[process.platform as string] ?? process.platform;
   return `${system}-${process.arch}`;

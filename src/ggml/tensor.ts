@@ -88,8 +88,18 @@ export class Tensor {
   #memory(): ArrayBuffer {
     const { data } = this;
     if (!data || this.buffer?.disposed) throw disposed();
-    this.#view ??= koffi.view(data, this.byteLength);
+    this.#view ??= this.#viewAt(data);
     return this.#view;
+  }
+
+  /** @throws StowageError native_call_failed for data in the memory of a device */
+  #viewAt(data: Pointer): ArrayBuffer {
+    const buffer = this.context.uint64(this.pointer, tensorLayout.buffer);
+    if (buffer && !this.context.native.ggml.ggml_backend_buffer_is_host(buffer)) {
+      const reason = "the tensor lies in the memory of a device.";
+      throw new StowageError("native_call_failed", { call: "ggml_get_data", reason });
+    }
+    return koffi.view(data, this.byteLength);
   }
 
   #four(offset: number): Shape {

@@ -1,5 +1,5 @@
 import { CellAllocator } from "./cells.ts";
-import type { KvTensors } from "./tensors.ts";
+import type { KvStore } from "./tensors.ts";
 
 /** Cells are handed out in multiples of this; equal to the step of KV lengths in graphs. */
 export const cellStep = 256;
@@ -23,12 +23,12 @@ interface Kept extends KvRun {
  * a new sequence starts from the kept run that shares the longest token prefix with it.
  */
 export class KvCache {
-  readonly #tensors: KvTensors;
+  readonly #tensors: KvStore;
   readonly #cells: CellAllocator;
   readonly #kept: Kept[] = [];
   #uses = 0;
 
-  constructor(tensors: KvTensors) {
+  constructor(tensors: KvStore) {
     this.#tensors = tensors;
     this.#cells = new CellAllocator(tensors.shape.cells);
   }

@@ -1,6 +1,5 @@
-import type { Backend } from "../ggml/backend.ts";
-import type { Buffer } from "../ggml/buffer.ts";
 import { Context } from "../ggml/context.ts";
+import type { Place } from "../ggml/place.ts";
 import type { Tensor } from "../ggml/tensor.ts";
 import { rowBytes, type TensorType } from "../ggml/types.ts";
 import { isQuantised, type KvTypes } from "./types.ts";
@@ -25,22 +24,38 @@ export function kvBytes({ layers, width, valueWidth = width, cells, tail = 0, ty
   return layers * cells * (rowBytes(types.keys, width + tail) + rowBytes(types.values, valueWidth));
 }
 
+/** The tensors of a KV cache, whatever memory they lie in. */
+export interface KvStore {
+  readonly shape: KvShape;
+  /** By layer, [width + tail, cells]. */
+  readonly keys: readonly Tensor[];
+  /** By layer, [width, cells]. */
+  readonly values: readonly Tensor[];
+  /** Whether keys or values are. */
+  readonly quantised: boolean;
+  /** Copies `count` cells of every layer; the ranges may overlap. */
+  copy(from: number, to: number, count: number): void;
+  dispose(): void;
+}
+
 /**
  * Keys [width + tail, cells] and values [value width, cells] of all layers, a cell a token. Where values are read past
  * their end, memory for that follows the last. Owns its memory.
  */
-export class KvTensors {
+export class KvTensors implements KvStore {
   readonly shape: KvShape;
   readonly keys: readonly Tensor[];
   /** The keys themselves, where they begin with the values. */
   readonly values: readonly Tensor[];
   readonly #context: Context;
-  readonly #buffer: Buffer;
+  readonly #place: Place;
+  readonly #memory: { dispose(): void };
 
   /** @throws StowageError native_call_failed when the memory cannot be had */
-  constructor(backend: Backend, shape: KvShape) {
+  constructor(place: Place, shape: KvShape) {
     this.shape = shape;
-    this.#context = new Context(backend.native, { tensors: 2 * shape.layers });
+    this.#place = place;
+    this.#context = new Context(place.native, { tensors: 2 * shape.layers });
     const { layers, width, valueWidth = width, cells, tail = 0, valueTail = 0, types } = shape;
     const make = (type: TensorType, width: number, cells: number) =>
       Array.from({ length: layers }, () => this.#context.tensor(type, [width, cells]));
@@ -51,23 +66,21 @@ export class KvTensors {
         : make(types.values, valueWidth, cells + Math.ceil(valueTail / valueWidth));
     try {
       // Attention reads cells behind a mask before they are written: they have to hold numbers.
-      this.#buffer = backend.allocate(this.#all(), { zeroed: true });
+      this.#memory = place.allocate(this.#all(), { zeroed: true });
     } catch (error) {
       this.#context.dispose();
       throw error;
     }
   }
 
-  /** Whether keys or values are. */
   get quantised(): boolean {
     return isQuantised(this.shape.types);
   }
 
-  /** Copies `count` cells of every layer; the ranges may overlap. */
   copy(from: number, to: number, count: number): void {
     for (const tensor of this.#all()) {
       const [, cellBytes] = tensor.strides;
-      tensor.bytes().copyWithin(to * cellBytes, from * cellBytes, (from + count) * cellBytes);
+      this.#place.move(tensor, from * cellBytes, to * cellBytes, count * cellBytes);
     }
   }
 
@@ -77,6 +90,40 @@ export class KvTensors {
 
   dispose(): void {
     this.#context.dispose();
-    this.#buffer.dispose();
+    this.#memory.dispose();
+  }
+}
+
+/** A KV cache whose first layers are in the memory of the processor and the others in that of a device. Owns both. */
+export class SplitKvTensors implements KvStore {
+  readonly shape: KvShape;
+  readonly keys: readonly Tensor[];
+  readonly values: readonly Tensor[];
+  readonly #parts: readonly KvTensors[];
+
+  /** @throws StowageError native_call_failed, device_memory */
+  constructor(backend: Place, device: Place, shape: KvShape, firstDeviceLayer: number) {
+    const host = new KvTensors(backend, { ...shape, layers: firstDeviceLayer });
+    try {
+      this.#parts = [host, new KvTensors(device, { ...shape, layers: shape.layers - firstDeviceLayer })];
+    } catch (error) {
+      host.dispose();
+      throw error;
+    }
+    this.shape = shape;
+    this.keys = this.#parts.flatMap(({ keys }) => keys);
+    this.values = this.#parts.flatMap(({ values }) => values);
+  }
+
+  get quantised(): boolean {
+    return isQuantised(this.shape.types);
+  }
+
+  copy(from: number, to: number, count: number): void {
+    for (const part of this.#parts) part.copy(from, to, count);
+  }
+
+  dispose(): void {
+    for (const part of this.#parts) part.dispose();
   }
 }

@@ -1,7 +1,7 @@
 import type { Context } from "../ggml/context.ts";
 import type { Graph } from "../ggml/graph.ts";
 import type { Tensor } from "../ggml/tensor.ts";
-import type { KvTensors } from "../kv/tensors.ts";
+import type { KvStore } from "../kv/tensors.ts";
 import type { ActivationSums } from "./activation-sums.ts";
 import { type AttentionOptions, selfAttention } from "./attention.ts";
 import { gatedNetwork, sharedExpert } from "./feed-forward.ts";
@@ -44,7 +44,7 @@ export interface StepParts {
   readonly hyperparameters: Hyperparameters;
   readonly shape: StepShape;
   readonly memory: StepMemory;
-  readonly kv: KvTensors;
+  readonly kv: KvStore;
   readonly globals: LayerWeights;
   /** Most tokens of a sequence. */
   readonly contextTokens: number;

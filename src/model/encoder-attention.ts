@@ -17,7 +17,7 @@ export function encoderAttention(
   x: Tensor,
   positions: Positions,
 ): Tensor {
-  const { context, graph } = blocks.scope;
+  const { context } = blocks.scope;
   const { memory, shape, hyperparameters } = blocks.parts;
   const { heads, kvHeads, headWidth, rope } = hyperparameters;
   const [q, k, v] = queriesKeysValues(blocks, weights, x);
@@ -51,13 +51,12 @@ export function encoderAttention(
     attended = context.reshape2d(call(0, tokens), heads * headWidth, tokens);
   } else {
     let first = 0;
-    for (const { tokens } of sequences) {
+    const results = sequences.map(({ tokens }) => {
       const result = call(first, tokens);
-      memory.placeAttention(result, first);
-      graph.expand(result);
       first += tokens;
-    }
-    attended = memory.attention(context);
+      return result;
+    });
+    attended = memory.sideBySide(blocks.scope, results);
   }
   return blocks.product(weights, "attn_output.weight", blocks.outputRows(attended));
 }

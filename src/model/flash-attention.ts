@@ -24,7 +24,6 @@ interface AttentionRun {
  * @returns [heads · value width, tokens]
  */
 export function attend(blocks: Blocks, queries: Tensor, sinks?: Tensor): Tensor {
-  const { graph } = blocks.scope;
   const { memory } = blocks.parts;
   const windowed = isWindowed(blocks.hyperparameters, blocks.layer);
   const shape = windowed ? memory.windowShape : blocks.parts.shape;
@@ -37,14 +36,12 @@ export function attend(blocks: Blocks, queries: Tensor, sinks?: Tensor): Tensor 
     return flat(blocks, call(blocks, queries, run, masks.each[0]!), only.tokens);
   }
   let firstToken = 0;
-  shape.sequences.forEach(({ tokens, firstCell, keys }, index) => {
+  const results = shape.sequences.map(({ tokens, firstCell, keys }, index) => {
     const run = { tokens, firstToken, firstCell, keys, count: 1, stride: 0, sinks };
-    const result = call(blocks, queries, run, masks.each[index]!);
-    memory.placeAttention(result, firstToken);
-    graph.expand(result);
     firstToken += tokens;
+    return call(blocks, queries, run, masks.each[index]!);
   });
-  return memory.attention(blocks.scope.context);
+  return memory.sideBySide(blocks.scope, results);
 }
 
 /** Decoding sequences that lie `stride` cells apart. */

@@ -3,14 +3,16 @@ import { GraphAllocator } from "../ggml/allocator.ts";
 import type { Backend } from "../ggml/backend.ts";
 import { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
-import type { KvTensors } from "../kv/tensors.ts";
+import type { KvStore } from "../kv/tensors.ts";
 import type { ActivationSums } from "./activation-sums.ts";
 import { Blocks, type ExpertPath, type Scope, type StepOutputs } from "./blocks.ts";
+import type { DevicePart } from "./device-step.ts";
 import { ExpertsApart, expertTensorRoom, runsApart } from "./experts-apart.ts";
 import { expertsTogether } from "./experts-together.ts";
 import type { Family } from "./family.ts";
+import { graphRoom, layerRoom, sequenceRoom } from "./graph-room.ts";
 import type { Adapters } from "./lora/adapters.ts";
-import { adapterTensorRoom, deltaTensorRoom } from "./lora/deltas.ts";
+import { adapterTensorRoom } from "./lora/deltas.ts";
 import type { RoutingTap } from "./routing-tap.ts";
 import type { StepShape } from "./step.ts";
 import { StepMemory } from "./step-memory.ts";
@@ -21,11 +23,13 @@ export interface Runtime {
   readonly backend: Backend;
   readonly family: Family;
   readonly weights: ModelWeights;
-  readonly kv: KvTensors;
+  readonly kv: KvStore;
   /** Most tokens of a sequence. */
   readonly contextTokens: number;
   /** Where the experts are, when they are not among the weights. */
   readonly experts?: ExpertCache;
+  /** What of the model is on a device: its last layers and the output. */
+  readonly part?: DevicePart;
   /** Where steps leave their routing, when it is recorded. */
   readonly tap?: RoutingTap;
   /** What requests may have added to the weights. */
@@ -33,10 +37,6 @@ export interface Runtime {
   /** Sums up what the layers' matrices are multiplied with, where that is wanted. */
   readonly sums?: ActivationSums;
 }
-
-/** Graph tensors of one layer without experts, and of each sequence's attention in it. */
-const layerRoom = 96;
-const sequenceRoom = 10;
 
 /**
  * A step that takes less than this runs on the event loop's own thread: handing it to another and back would cost a
@@ -60,13 +60,15 @@ export interface Step {
 
 /** Whether a step of so many tokens runs as one graph that can be kept. */
 export function isWhole(runtime: Runtime, tokens: number): boolean {
-  const h = runtime.weights.layout.hyperparameters;
+  const { layers, layout } = runtime.weights;
+  const h = layout.hyperparameters;
+  if (layers.length === 0) return true;
   // What each expert is given is summed up where it runs by itself.
   if (runtime.experts || (runtime.sums && h.experts > 0)) return false;
   return !runsApart(h, tokens);
 }
 
-/** One graph for the whole model, built once and run as often as steps have its shape. */
+/** One graph for the whole model, or for its layers on the processor, built once and run as often as steps have its shape. */
 export class WholeStep implements Step {
   readonly memory: StepMemory;
   readonly #backend: Backend;
@@ -80,7 +82,7 @@ export class WholeStep implements Step {
   static async build(runtime: Runtime, shape: StepShape, allocator?: GraphAllocator): Promise<WholeStep> {
     const h = runtime.weights.layout.hyperparameters;
     const memory = new StepMemory(runtime.backend, h, shape);
-    const room = roomFor(h.layers, shape) * roomFactor(runtime);
+    const room = graphRoom(h.layers, shape) * roomFactor(runtime);
     const scope = openScope(runtime.backend, room);
     const outputs = await assemble(runtime, blocksFor(runtime, shape, memory, expertsTogether, scope));
     return new WholeStep(runtime.backend, memory, scope, outputs, allocator);
@@ -233,14 +235,17 @@ function recorded(path: ExpertPath, tap: RoutingTap): ExpertPath {
   };
 }
 
-/** The whole model, from token ids to logits or states; ends with a graph that is yet to be run. */
-async function assemble({ family, weights }: Runtime, blocks: Blocks): Promise<StepOutputs> {
+/**
+ * The whole model, from token ids to logits or states; ends with a graph that is yet to be run. Where a device goes
+ * on, its layers are left out, and the states of all tokens are what it is given.
+ */
+async function assemble({ family, weights, part }: Runtime, blocks: Blocks): Promise<StepOutputs> {
   let x = family.embed?.(blocks) ?? blocks.embed();
   for (const [index, layer] of weights.layers.entries()) {
     blocks.layer = index;
     x = await family.layer(blocks, layer, x);
   }
-  const outputs = blocks.head(x);
+  const outputs = part ? { states: x } : blocks.head(x);
   // States first: they are ready before the product that gives logits.
   for (const output of [outputs.states, outputs.logits]) if (output) blocks.scope.graph.expand(output);
   return outputs;
@@ -249,11 +254,6 @@ async function assemble({ family, weights }: Runtime, blocks: Blocks): Promise<S
 /** Four tensors for each product that is summed up are no more than a layer has anyway. */
 function roomFactor({ sums }: Runtime): number {
   return sums ? 2 : 1;
-}
-
-function roomFor(layers: number, shape: StepShape): number {
-  const layer = layerRoom + shape.sequences.length * sequenceRoom + deltaTensorRoom(shape);
-  return layers * layer + layerRoom + deltaTensorRoom(shape);
 }
 
 function openScope(backend: Backend, room: number): Scope {

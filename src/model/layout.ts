@@ -17,10 +17,10 @@ export interface Placed {
   readonly bytes: number;
   /**
    * `mapped`: used in place in the mapped file. `repacked`: copied into the layout of the fast kernels. `joined`:
-   * copied as it is, next to its neighbours.
+   * copied as it is, next to its neighbours. `device`: copied as it is into a device's memory.
    */
-  readonly layout: "mapped" | "repacked" | "joined";
-  /** Byte at which it begins in the buffer of its layout; 0 when mapped, and in slots. */
+  readonly layout: "mapped" | "repacked" | "joined" | "device";
+  /** Byte at which it begins in the buffer of its layout; 0 when mapped, in slots, and on a device. */
   readonly offset: number;
   /** Kept expert by expert in the slots of a cache, in this layout; has no place of its own. */
   readonly inSlots: boolean;
@@ -35,6 +35,18 @@ export interface WeightLayout {
   readonly mappedBytes: number;
   readonly repackedBytes: number;
   readonly joinedBytes: number;
+  /** Of weights on a device. */
+  readonly deviceBytes: number;
+  /** The first layer that is on a device; that and all behind it are, and the output. As many as layers where none is. */
+  readonly firstDeviceLayer: number;
+}
+
+/** Where weights go that are not as by default. */
+export interface LayoutOptions {
+  /** The experts take no memory here: a cache has some of them. */
+  readonly expertsInSlots?: boolean;
+  /** So many layers at the end, and the output, are on a device. */
+  readonly deviceLayers?: number;
 }
 
 /**
@@ -48,27 +60,35 @@ const outputName = "output.weight";
  * Finds every tensor that the family expects, checks its shape, and decides its layout: matrices for which this
  * processor has repacked kernels are copied into that layout, matrices over the same input joined there; all else
  * is used in place in the mapped file.
- * @param options.expertsInSlots the experts take no memory here: a cache has some of them
  * @throws StowageError model_tensor_missing, model_tensor_shape, model_tensor_type, model_tensor_unknown
  */
 export function planWeights(
   file: GgufFile,
   family: Family,
   backend: Backend,
-  options: { expertsInSlots: boolean } = { expertsInSlots: false },
+  options: LayoutOptions = {},
 ): WeightLayout {
   const hyperparameters = family.read(file.metadata);
   const planner = new Planner(file, backend, options.expertsInSlots ? expertWeights : []);
-  const layers = Array.from({ length: hyperparameters.layers }, (_, layer) =>
-    planner.place(`blk.${layer}.`, family.layerTensors(hyperparameters, layer)),
-  );
+  const firstDeviceLayer = hyperparameters.layers - (options.deviceLayers ?? 0);
+  const layers = Array.from({ length: hyperparameters.layers }, (_, layer) => {
+    planner.onDevice = layer >= firstDeviceLayer;
+    return planner.place(`blk.${layer}.`, family.layerTensors(hyperparameters, layer));
+  });
+  planner.onDevice = false;
   const embeddings = file.tensors.get("token_embd.weight");
   if (!embeddings) throw missing("token_embd.weight");
   const vocabulary = embeddings.shape[1] ?? 1;
   const specs = globalSpecs(family, hyperparameters, vocabulary);
-  const globals = planner.place("", specs);
   const output = specs.find(({ name }) => name === outputName);
-  if (output && !globals.has(outputName)) globals.set(outputName, planner.alone(output, embeddings));
+  const globals = planner.place(
+    "",
+    specs.filter((spec) => spec !== output),
+  );
+  planner.onDevice = firstDeviceLayer < layers.length;
+  const outputTensor = file.tensors.get(outputName) ?? (output?.optional ? embeddings : undefined);
+  if (output && !outputTensor) throw missing(outputName);
+  if (output) globals.set(outputName, planner.alone(output, outputTensor!));
   checkAllKnown(file, family, hyperparameters, [globals, ...layers]);
   return {
     hyperparameters,
@@ -78,6 +98,8 @@ export function planWeights(
     mappedBytes: planner.mappedBytes,
     repackedBytes: planner.repackedBytes,
     joinedBytes: planner.joinedBytes,
+    deviceBytes: planner.deviceBytes,
+    firstDeviceLayer,
   };
 }
 
@@ -90,6 +112,9 @@ class Planner {
   mappedBytes = 0;
   repackedBytes = 0;
   joinedBytes = 0;
+  deviceBytes = 0;
+  /** Whether what is placed from now on goes to a device. */
+  onDevice = false;
   readonly #file: GgufFile;
   readonly #backend: Backend;
   readonly #repackable = new Map<string, boolean>();
@@ -142,7 +167,7 @@ class Planner {
   }
 
   #joins(a: Found, b: Found): boolean {
-    if (a.spec.join === undefined || a.spec.join !== b.spec.join) return false;
+    if (this.onDevice || a.spec.join === undefined || a.spec.join !== b.spec.join) return false;
     if (a.tensor.type !== b.tensor.type || this.#canRepack(a) !== this.#canRepack(b)) return false;
     return (
       this.#canRepack(a) || (a.spec.shape.length === 2 && a.tensor.bytes + b.tensor.bytes <= smallJoinBytes)
@@ -173,6 +198,10 @@ class Planner {
     const inSlots = this.#inSlots.includes(first.spec.name);
     const placed = { parts, type, shape, bytes, layout, inSlots } as const;
     if (inSlots) return { ...placed, offset: 0 };
+    if (this.onDevice) {
+      this.deviceBytes += bytes;
+      return { ...placed, layout: "device", offset: 0 };
+    }
     if (layout === "mapped") {
       // Tied embeddings are one tensor of the file in two roles.
       if (!this.#mapped.has(first.tensor)) this.mappedBytes += bytes;

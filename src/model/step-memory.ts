@@ -1,7 +1,8 @@
-import type { Backend } from "../ggml/backend.ts";
 import { Buffer, tensorAlignment } from "../ggml/buffer.ts";
 import { Context } from "../ggml/context.ts";
+import type { Place } from "../ggml/place.ts";
 import type { Tensor } from "../ggml/tensor.ts";
+import type { Scope } from "./blocks.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 import { type Masks, makeMasks, maskRows, maskTensors } from "./mask.ts";
 import { type StepShape, tokenCount, windowShape } from "./step.ts";
@@ -25,8 +26,6 @@ export interface StepInputs {
  * each sequence leaves its rows, so that they lie side by side for the output projection without a copy.
  */
 export class StepMemory {
-  /** The memory of the inputs, to be filled before each run. */
-  readonly fill: StepInputs;
   /** Token ids, I32. */
   readonly tokens: Tensor;
   /** Positions in their sequences, I32. */
@@ -41,14 +40,21 @@ export class StepMemory {
   /** Which tokens need logits, I32; absent when all do. */
   readonly outputs: Tensor | undefined;
   readonly #context: Context;
-  readonly #inputs: Buffer;
-  readonly #attended: Buffer;
+  /** What the step is fed with, in one order for steps of equal shape. */
+  readonly inputs: readonly Tensor[];
+  readonly #memory: { dispose(): void };
+  readonly #shape: StepShape;
+  readonly #encoder: Hyperparameters["encoder"];
+  #fill: StepInputs | undefined;
+  /** None where results are joined by the graph. */
+  readonly #attended: Buffer | undefined;
   readonly #attendedWidth: number;
   readonly #tokenCount: number;
 
-  constructor(backend: Backend, h: Hyperparameters, shape: StepShape) {
+  /** @param place whose memory it is */
+  constructor(place: Place, h: Hyperparameters, shape: StepShape) {
     const count = tokenCount(shape);
-    const context = new Context(backend.native, { tensors: 5 + 2 * maskTensors(shape) });
+    const context = new Context(place.native, { tensors: 5 + 2 * maskTensors(shape) });
     this.#context = context;
     this.tokens = context.tensor("I32", [count]);
     this.positions = context.tensor("I32", [count]);
@@ -60,29 +66,45 @@ export class StepMemory {
     this.outputs = shape.outputs < count ? context.tensor("I32", [shape.outputs]) : undefined;
     const masks = [this.masks, this.windowMasks].flatMap((made) => (made ? [...made.each, made.common] : []));
     const inputs = [this.tokens, this.positions, this.cells, ...masks, this.outputs];
-    this.#inputs = backend.allocate(inputs.filter((tensor) => tensor !== undefined));
-    this.fill = {
-      tokens: this.tokens.ints(),
-      positions: this.positions.ints(),
-      cells: this.cells.longs(),
-      masks: h.encoder ? [] : maskRows(this.masks, shape),
-      windowMasks: this.windowMasks && maskRows(this.windowMasks, this.windowShape),
-      outputs: this.outputs?.ints(),
-    };
+    this.inputs = inputs.filter((tensor) => tensor !== undefined);
+    this.#memory = place.allocate(this.inputs);
+    this.#shape = shape;
+    this.#encoder = h.encoder;
     this.#tokenCount = count;
     this.#attendedWidth = h.heads * h.valueWidth;
     const several = shape.sequences.length > 1 && !this.masks.common;
     const bytes = several ? this.#attendedWidth * count * floatBytes + tensorAlignment : 0;
-    this.#attended = Buffer.allocate(backend.native, backend.hostBufferType, bytes);
+    this.#attended = place.ordered ? Buffer.allocate(place.native, place.bufferType, bytes) : undefined;
   }
 
-  /** Makes an attention result for the tokens from `firstToken` on lie in the shared place. */
-  placeAttention(result: Tensor, firstToken: number): void {
-    this.#attended.placeAt(result, firstToken * this.#attendedWidth * floatBytes);
+  /** The memory of the inputs, to be filled before each run; of a step in the processor's memory. */
+  get fill(): StepInputs {
+    this.#fill ??= {
+      tokens: this.tokens.ints(),
+      positions: this.positions.ints(),
+      cells: this.cells.longs(),
+      masks: this.#encoder ? [] : maskRows(this.masks, this.#shape),
+      windowMasks: this.windowMasks && maskRows(this.windowMasks, this.windowShape),
+      outputs: this.outputs?.ints(),
+    };
+    return this.#fill;
   }
 
-  /** The attention results of all tokens, [heads · value width, tokens]. */
-  attention(context: Context): Tensor {
+  /** The attention results of all sequences, in the order of their tokens: [heads · value width, tokens]. */
+  sideBySide({ context, graph }: Scope, results: readonly Tensor[]): Tensor {
+    const { sequences } = this.#shape;
+    if (!this.#attended) {
+      const rows = results.map((result, index) =>
+        context.reshape2d(result, this.#attendedWidth, sequences[index]!.tokens),
+      );
+      return rows.reduce((all, next) => context.concat(all, next, 1));
+    }
+    let firstToken = 0;
+    results.forEach((result, index) => {
+      this.#attended!.placeAt(result, firstToken * this.#attendedWidth * floatBytes);
+      graph.expand(result);
+      firstToken += sequences[index]!.tokens;
+    });
     const all = context.tensor("F32", [this.#attendedWidth, this.#tokenCount]);
     this.#attended.placeAt(all, 0);
     return all;
@@ -90,7 +112,7 @@ export class StepMemory {
 
   dispose(): void {
     this.#context.dispose();
-    this.#inputs.dispose();
-    this.#attended.dispose();
+    this.#memory.dispose();
+    this.#attended?.dispose();
   }
 }

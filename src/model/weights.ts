@@ -57,7 +57,7 @@ export class LayerWeights {
 }
 
 /**
- * All weights of a model in memory. At first every matrix is used in place in the mapped file, so that a model
+ * All weights of a model in memory, but those on a device. At first every matrix is used in place in the mapped file, so that a model
  * answers at once; {@link ModelWeights.convert} then brings layer after layer into the layout of the fast kernels.
  * Owns the mapped files and the buffers; given back by `dispose`.
  */
@@ -76,11 +76,12 @@ export class ModelWeights {
     try {
       const placement = new Placement(file, layout, backend, this.#owned);
       this.#globals = placement.mapped(layout.globals, "");
-      this.#layers = layout.layers.map((layer, index) => placement.mapped(layer, prefixOf(index)));
+      const layers = layout.layers.slice(0, layout.firstDeviceLayer);
+      this.#layers = layers.map((layer, index) => placement.mapped(layer, prefixOf(index)));
       this.#conversion = new Conversion(backend);
       this.#owned.push(this.#conversion);
       const converted = joinHeadNorms(
-        layout.layers.map((layer, index) => placement.converted(layer, prefixOf(index))),
+        layers.map((layer, index) => placement.converted(layer, prefixOf(index))),
         layout,
         backend,
         this.#owned,
@@ -160,7 +161,7 @@ class Placement {
   mapped(entries: ReadonlyMap<string, Placed>, prefix: string): LayerWeights {
     const weights = new Map<string, Weight>();
     for (const [name, entry] of entries) {
-      if (entry.inSlots) continue;
+      if (entry.inSlots || entry.layout === "device") continue;
       const part = partOf(entry, name);
       weights.set(name, { tensor: this.#mappedTensor(part), firstRow: 0, rows: rowsOf(part) });
     }
@@ -171,7 +172,7 @@ class Placement {
   converted(entries: ReadonlyMap<string, Placed>, prefix: string): LayerWeights {
     const weights = new Map<string, Weight>();
     for (const [name, entry] of entries) {
-      if (entry.inSlots) continue;
+      if (entry.inSlots || entry.layout === "device") continue;
       const part = partOf(entry, name);
       const before = entry.parts.slice(0, entry.parts.indexOf(part));
       const firstRow = before.reduce((sum, other) => sum + rowsOf(other), 0);
@@ -184,7 +185,7 @@ class Placement {
   jobs(entries: ReadonlyMap<string, Placed>): ConversionJob[] {
     const jobs: ConversionJob[] = [];
     for (const { layout, parts, shape, offset, inSlots } of new Set(entries.values())) {
-      if (layout === "mapped" || inSlots) continue;
+      if (layout === "mapped" || layout === "device" || inSlots) continue;
       const experts = shape[2] ?? 1;
       let place = offset;
       for (let expert = 0; expert < experts; expert++) {
@@ -215,8 +216,8 @@ class Placement {
   }
 
   #convertedTensor(entry: Placed): Tensor {
-    if (entry.layout === "mapped") return this.#mappedTensor(entry.parts[0]!);
     const { layout } = entry;
+    if (layout === "mapped" || layout === "device") return this.#mappedTensor(entry.parts[0]!);
     return this.#once(entry, () => {
       const tensor = this.#context.tensor(entry.type, entry.shape, entry.parts[0]!.name);
       this.#buffers[layout]!.placeAt(tensor, entry.offset);
@@ -236,7 +237,7 @@ function partOf(entry: Placed, name: string): GgufTensor {
   return entry.parts.find((part) => part.name.endsWith(name)) ?? entry.parts[0]!;
 }
 
-function prefixOf(layer: number): string {
+export function prefixOf(layer: number): string {
   return `blk.${layer}.`;
 }
 

@@ -8,6 +8,8 @@ export interface SideOptions {
   readonly sequences: number;
   /** Ours: bytes for experts, which are then read one by one; left out, all weights are resident. */
   readonly expertMemory?: number;
+  /** Ours: the device that computes; left out, the processor does. */
+  readonly device?: string;
   /** llama.cpp's, and what follows; left out, they are as it does by itself. */
   readonly flashAttention?: boolean;
   /** One KV cache for all sequences; else each has an equal part of its own. */
@@ -123,6 +125,7 @@ const requestChecks: Record<SideTask, (request: Record<string, unknown>) => bool
     typeof options.modelPath === "string" &&
     [options.threads, options.contextTokens, options.sequences].every((n) => isCount(n) && n > 0) &&
     isOptional(options.expertMemory, isCount) &&
+    isOptional(options.device, (device) => typeof device === "string") &&
     [options.flashAttention, options.unifiedKv, options.repack, options.mmap].every(
       (flag) => flag === undefined || typeof flag === "boolean",
     ),

@@ -46,6 +46,8 @@ function loadSettings(settings: ModelConfiguration["settings"], file: string | u
     threads: settings.threads.value,
     lora: adaptersOf(settings.lora, file),
     speculate: settings.speculate.value,
+    device: settings.device.value,
+    deviceLayers: settings.deviceLayers.value,
     expertMemory: settings.expertMemory.value,
     expertPolicy: settings.expertPolicy.value,
     expertPrefetch: settings.expertPrefetch.value,

@@ -186,6 +186,18 @@ export const modelSettings = {
     about: `which experts are read ahead: ${prefetchNames.join(", ")}`,
     fallbackText: "next-gate",
   }),
+  device: setting({
+    kind: text("the name or number of a device, as `stowage devices` lists them", /^\w[\w.: -]*$/),
+    placeholder: "name",
+    about: "device that computes, as `stowage devices` lists them",
+    fallbackText: "the processor",
+  }),
+  deviceLayers: setting({
+    kind: wholeNumber(1, 1 << 16),
+    placeholder: "n",
+    about: "so many layers at the end are on the device, the others on the processor",
+    fallbackText: "all",
+  }),
   unprepared: setting({
     kind: onOff,
     about: "read experts from the model's own file: slower, and nothing is written beside it",

@@ -92,6 +92,8 @@ const memory = z.object({
   compute: count,
   work: count,
   total: count,
+  device: count,
+  deviceKv: count,
   kvCells: count,
 });
 
@@ -110,6 +112,8 @@ export const toEngine = z.discriminatedUnion("type", [
       stepTokens: z.number().exactOptional(),
       threads: z.number().exactOptional(),
       speculate: z.union([z.enum(["auto", "off"]), z.number()]).exactOptional(),
+      device: z.string().exactOptional(),
+      deviceLayers: z.number().exactOptional(),
       expertMemory: z.union([z.number(), z.string()]).exactOptional(),
       expertPolicy: z.enum(evictionNames).exactOptional(),
       expertPrefetch: z.enum(prefetchNames).exactOptional(),
