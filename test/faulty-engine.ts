@@ -17,6 +17,8 @@ const memory = {
     compute: 1,
     work: 1,
     total: 5,
+    device: 0,
+    deviceKv: 0,
     kvCells: 256,
   },
 };

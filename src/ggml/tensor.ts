@@ -94,8 +94,13 @@ export class Tensor {
 
   /** @throws StowageError native_call_failed for data in the memory of a device */
   #viewAt(data: Pointer): ArrayBuffer {
+    const { ggml, cpuDevice } = this.context.native;
     const buffer = this.context.uint64(this.pointer, tensorLayout.buffer);
-    if (buffer && !this.context.native.ggml.ggml_backend_buffer_is_host(buffer)) {
+    // Repacked weights lie in memory of the processor too, though ggml does not call that a host buffer.
+    const device: Pointer = buffer
+      ? ggml.ggml_backend_buft_get_device(ggml.ggml_backend_buffer_get_type(buffer))
+      : cpuDevice;
+    if (device && device !== cpuDevice) {
       const reason = "the tensor lies in the memory of a device.";
       throw new StowageError("native_call_failed", { call: "ggml_get_data", reason });
     }
