@@ -61,17 +61,18 @@ export function planMemory(
 ): MemoryPlan {
   const h = layout.hyperparameters;
   const cells = Math.ceil(kvCells / cellStep) * cellStep;
+  const kv = kvShape(h, cells, kvTypes);
   const kinds = {
     mappedWeights: layout.mappedBytes,
     convertedWeights: layout.repackedBytes + layout.joinedBytes,
     adapters: adapters.reduce((sum, { bytes }) => sum + bytes, 0),
     experts: experts.bytes,
-    kv: kvBytes({ ...kvShape(h, cells, kvTypes), layers: layout.firstDeviceLayer }),
+    kv: kvBytes({ ...kv, layers: Math.min(kv.layers, layout.firstDeviceLayer) }),
     compute: computeBytes(h, layout.vocabulary, limits, kvTypes) + deltaBytes(layout, limits, adapters),
     work: Math.ceil(limits.stepTokens * widest(h) * activationBytes) + rowTableBytes(h, experts.slots),
   };
   const total = Object.values(kinds).reduce((sum, bytes) => sum + bytes, 0);
-  const deviceKv = kvBytes({ ...kvShape(h, cells, kvTypes), layers: h.layers - layout.firstDeviceLayer });
+  const deviceKv = kvBytes({ ...kv, layers: Math.max(0, kv.layers - layout.firstDeviceLayer) });
   const device = deviceKv > 0 ? layout.deviceBytes + deviceKv + kinds.compute : 0;
   return { ...kinds, total, device, deviceKv, kvCells: cells };
 }

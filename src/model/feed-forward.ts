@@ -44,13 +44,14 @@ export function activateJoined({ scope: { context }, hyperparameters }: Blocks, 
 export function gatedNetwork(blocks: Blocks, weights: LayerWeights, x: Tensor, suffix: string): Tensor {
   const { context } = blocks.scope;
   const [gateName, upName] = [`ffn_gate${suffix}.weight`, `ffn_up${suffix}.weight`];
-  const names = weights.find(gateName) ? [gateName, upName] : [upName, upName];
-  const [gate, up] = blocks.project(weights, names, x);
-  const hidden =
+  const down = (hidden: Tensor) => blocks.product(weights, `ffn_down${suffix}.weight`, hidden);
+  if (!weights.find(gateName)) return down(activateJoined(blocks, blocks.product(weights, upName, x)));
+  const [gate, up] = blocks.project(weights, [gateName, upName], x);
+  return down(
     gate!.source === up!.source
       ? activateJoined(blocks, gate!.source)
-      : activate(blocks, rowsOf(context, gate!), rowsOf(context, up!));
-  return blocks.product(weights, `ffn_down${suffix}.weight`, hidden);
+      : activate(blocks, rowsOf(context, gate!), rowsOf(context, up!)),
+  );
 }
 
 /** The expert that every token takes; some families weigh it by a gate for each token. */

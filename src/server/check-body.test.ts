@@ -34,7 +34,7 @@ describe("what is said of a body that cannot be", () => {
     [{ messages: [] }, "messages: it has to be a list of at least 1 item, not an empty list."],
     [
       { messages: [user, {}] },
-      'messages[1].role: it is missing; it has to be one of "system", "developer", "user", "assistant".',
+      'messages[1].role: it is missing; it has to be one of "system", "developer", "user", "assistant", "tool".',
     ],
     [
       { messages: [{ role: "user", content: 5 }] },
@@ -56,7 +56,8 @@ describe("what is said of a body that cannot be", () => {
       { user: "x".repeat(600) },
       `user: it has to be a string of at most 512 characters, not "${"x".repeat(79)}… of 600 characters.`,
     ],
-    [{ tools: [{}] }, "tools: not supported yet: tools; it is a list of 1."],
+    [{ functions: [{}] }, "functions: not supported yet: functions; it is a list of 1."],
+    [{ tools: [{}] }, 'tools[0].type: it is missing; it has to be "function".'],
   ];
   for (const [fields, message] of chats)
     it(message, () => assert.equal(refusal(chatRequest, fields), message));
