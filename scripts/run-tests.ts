@@ -37,31 +37,36 @@ const mostLanes = 4;
  * Runs test files, each in a process of its own, and prints a line for each file and every failure with the test's full
  * name. On Linux as many files run at one time as there are processors, each on one of its own (see pin.ts): two that
  * compute on the same processors would wait for each other at every barrier. Elsewhere they run one after the other.
+ * The files `alone` come last, one after the other, on all processors.
  *
  * @param root - Folder that file names are relative to.
  * @param files - Test files to run.
  * @param print - Receives the text, line by line.
  * @param limits - Milliseconds after which a test, or the whole run, has failed.
+ * @param alone - Those of the files that need more than one processor.
  */
 export async function runTests(
   root: string,
   files: string[],
   print: (line: string) => void,
   limits = { test: 5 * 60_000, total: 17 * 60_000 },
+  alone: readonly string[] = [],
 ): Promise<Tally> {
-  const queue = [...files];
+  const queue = files.filter((file) => !alone.includes(file));
   const tallies: Tally[] = [];
   const failures: string[] = [];
   const signal = AbortSignal.timeout(limits.total);
+  const runOne = async (file: string, processor?: number) => {
+    const { tally, failed } = await runFile(root, file, print, { processor, timeout: limits.test, signal });
+    tallies.push(tally);
+    failures.push(...failed);
+  };
   const lane = async (processor: number | undefined) => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      const { tally, failed } = await runFile(root, file, print, { processor, timeout: limits.test, signal });
-      tallies.push(tally);
-      failures.push(...failed);
-    }
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) await runOne(file, processor);
   };
   const pinned = canPin() ? processors().slice(0, mostLanes) : [undefined];
   await Promise.all(pinned.map(lane));
+  for (const file of files.filter((file) => alone.includes(file))) await runOne(file);
   if (failures.length > 0) print(`\nFailed tests:\n${indent(failures.join("\n"))}`);
   return sum(tallies);
 }
