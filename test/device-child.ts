@@ -1,6 +1,6 @@
 /**
- * Runs a model with layers on a device: `device-child MODEL DEVICE LAYERS TAILS OUT`. Two sequences in one step; with
- * TAILS "on" each then gets some tokens more, one a step; the logits after each step go to the file OUT, F32, sequence by sequence in each step.
+ * Runs a model with layers on a device: `device-child MODEL DEVICE LAYERS OUT`. Two sequences in one step, each of which
+ * then gets some tokens more, one a step; the logits after each step go to the file OUT, F32, sequence by sequence in each step.
  */
 import { writeFileSync } from "node:fs";
 import { loadEngine } from "../src/engine/load.ts";
@@ -8,7 +8,7 @@ import { StepRunner } from "../src/engine/step-runner.ts";
 import { KvCache } from "../src/kv/cache.ts";
 import { deviceCells, devicePrompts, deviceTails } from "./device-prompts.ts";
 
-const [path, device, layers, tails, out] = process.argv.slice(2) as [string, string, string, string, string];
+const [path, device, layers, out] = process.argv.slice(2) as [string, string, string, string];
 const options = { device, deviceLayers: Number(layers), contextTokens: deviceCells, maxSequences: 2 };
 const model = await loadEngine(path, { ...options, kvTokens: 4 * deviceCells, threads: 1 });
 await model.engine.settled;
@@ -16,8 +16,7 @@ const steps = new StepRunner(model.runtime, { maxTokens: 2 * deviceCells, maxSeq
 const cache = new KvCache(model.runtime.kv);
 const runs = devicePrompts.map(() => cache.open([], deviceCells)!);
 const all: number[] = [];
-const decoded = tails === "on" ? deviceTails : [];
-for (const step of [devicePrompts, ...decoded.map((token) => devicePrompts.map(() => [token]))]) {
+for (const step of [devicePrompts, ...deviceTails.map((token) => devicePrompts.map(() => [token]))]) {
   const entries = runs.map((run, index) => ({ run, tokens: step[index]! }));
   await steps.run(
     entries,

@@ -72,12 +72,12 @@ function flat(blocks: Blocks, result: Tensor, tokens: number): Tensor {
  */
 function call(blocks: Blocks, queries: Tensor, run: AttentionRun, mask: Tensor): Tensor {
   const { context } = blocks.scope;
-  const { kv, hyperparameters } = blocks.parts;
+  const { kv, hyperparameters, memory } = blocks.parts;
   const { heads, kvHeads, headWidth, valueWidth } = hyperparameters;
   const { tokens, count } = run;
   const [, headStride, tokenStride] = queries.strides;
-  const rows = queryRows(tokens);
-  const filledUp = (width: number) => (kv.quantised ? width : attendedWidth(width, rows));
+  const rows = memory.fillsUp ? queryRows(tokens) : tokens;
+  const filledUp = (width: number) => (kv.quantised || !memory.fillsUp ? width : attendedWidth(width, rows));
   const width = filledUp(headWidth);
   const unpadded = context.permute(
     context.view(

@@ -48,6 +48,8 @@ export class StepMemory {
   #fill: StepInputs | undefined;
   /** None where results are joined by the graph. */
   readonly #attended: Buffer | undefined;
+  /** Whether attention is filled up to what the processor's kernels are fast at; a device's have shapes of their own. */
+  readonly fillsUp: boolean;
   readonly #attendedWidth: number;
   readonly #tokenCount: number;
 
@@ -71,6 +73,7 @@ export class StepMemory {
     this.#shape = shape;
     this.#encoder = h.encoder;
     this.#tokenCount = count;
+    this.fillsUp = place.ordered;
     this.#attendedWidth = h.heads * h.valueWidth;
     const several = shape.sequences.length > 1 && !this.masks.common;
     const bytes = several ? this.#attendedWidth * count * floatBytes + tensorAlignment : 0;
