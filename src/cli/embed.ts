@@ -6,7 +6,7 @@ import { loadModel, type Model } from "../engine/model.ts";
 import { StowageError } from "../errors.ts";
 import { textPoolings } from "../model/pooling.ts";
 import { wholeNumber } from "./arguments.ts";
-import { Interrupts } from "./interrupts.ts";
+import { untilInterrupted } from "./interrupts.ts";
 import { addLoadFlags, type LoadFlags, loadOptionsOf, loadShown } from "./load-flags.ts";
 
 interface Flags extends LoadFlags, EmbedOptions {
@@ -15,8 +15,6 @@ interface Flags extends LoadFlags, EmbedOptions {
 
 /** Lines of stdin that the engine has at a time. */
 const linesTogether = 64;
-/** What a shell reports for a program that Ctrl-C ended: 128 + SIGINT. */
-const interruptedCode = 130;
 
 export function register(command: Command): void {
   command
@@ -34,22 +32,15 @@ export function register(command: Command): void {
 }
 
 async function embed(path: string, texts: string[], flags: Flags): Promise<void> {
-  const abort = new AbortController();
-  const interrupts = new Interrupts(() => abort.abort());
-  try {
+  await untilInterrupted(async (signal) => {
     const source = texts.length > 0 ? [texts] : groupsOfLines();
-    const model = await loadShown(path, { ...loadOptionsOf(flags), signal: abort.signal }, loadModel);
+    const model = await loadShown(path, { ...loadOptionsOf(flags), signal }, loadModel);
     try {
-      for await (const group of source) await printAll(model, group, flags, abort.signal);
+      for await (const group of source) await printAll(model, group, flags, signal);
     } finally {
       await model.dispose();
     }
-  } catch (error) {
-    if (!abort.signal.aborted) throw error;
-  } finally {
-    interrupts.dispose();
-  }
-  if (abort.signal.aborted) process.exitCode = interruptedCode;
+  });
 }
 
 async function printAll(model: Model, texts: string[], flags: Flags, signal: AbortSignal): Promise<void> {

@@ -6,7 +6,7 @@ import type { Perplexity } from "../engine/perplexity.ts";
 import { writeImatrix } from "../model/imatrix-file.ts";
 import type { Importance } from "../model/importance.ts";
 import { wholeNumber } from "./arguments.ts";
-import { Interrupts } from "./interrupts.ts";
+import { Interrupts, interruptedCode } from "./interrupts.ts";
 import { addLoadFlags, type LoadFlags, loadOptionsOf, loadShown } from "./load-flags.ts";
 import { Progress } from "./progress.ts";
 import { defaultChunkTokens, readTextArgument, usualChunkTokens } from "./text-argument.ts";
@@ -16,9 +16,6 @@ interface Flags extends LoadFlags {
   readonly chunks?: number;
   readonly json?: true;
 }
-
-/** What a shell reports for a program that Ctrl-C ended: 128 + SIGINT. */
-const interruptedCode = 130;
 
 export function register(command: Command): void {
   command

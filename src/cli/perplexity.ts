@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { loadEngine } from "../engine/load.ts";
 import { measurePerplexity, type Perplexity } from "../engine/perplexity.ts";
 import { wholeNumber } from "./arguments.ts";
-import { Interrupts } from "./interrupts.ts";
+import { Interrupts, interruptedCode } from "./interrupts.ts";
 import { addLoadFlags, type LoadFlags, loadOptionsOf, loadShown } from "./load-flags.ts";
 import { Progress } from "./progress.ts";
 import { defaultChunkTokens, readTextArgument, usualChunkTokens } from "./text-argument.ts";
@@ -12,9 +12,6 @@ interface Flags extends LoadFlags {
   readonly chunks?: number;
   readonly json?: true;
 }
-
-/** What a shell reports for a program that Ctrl-C ended: 128 + SIGINT. */
-const interruptedCode = 130;
 
 export function register(command: Command): void {
   command

@@ -15,7 +15,7 @@ import { planWeights } from "../model/layout.ts";
 import { formatBytes } from "../workload/format.ts";
 import { wholeNumber } from "./arguments.ts";
 import { formatError } from "./failure.ts";
-import { Interrupts } from "./interrupts.ts";
+import { Interrupts, interruptedCode } from "./interrupts.ts";
 import { Progress } from "./progress.ts";
 
 interface Flags {
@@ -23,9 +23,6 @@ interface Flags {
   readonly threads: number;
   readonly json?: true;
 }
-
-/** What a shell reports for a program that Ctrl-C ended: 128 + SIGINT. */
-const interruptedCode = 130;
 
 export function register(command: Command): void {
   command

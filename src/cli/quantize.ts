@@ -8,7 +8,7 @@ import { quantizeModel } from "../model/quantize.ts";
 import { type RecipeName, recipeOf, recipes } from "../model/quantize-recipes.ts";
 import { formatBytes } from "../workload/format.ts";
 import { tensorType, wholeNumber } from "./arguments.ts";
-import { Interrupts } from "./interrupts.ts";
+import { Interrupts, interruptedCode } from "./interrupts.ts";
 import { Progress } from "./progress.ts";
 
 interface Flags {
@@ -24,9 +24,6 @@ type Override = readonly [part: string, type: TensorType];
 
 /** Chunks are converted on libuv's pool; more at once than it has threads only take memory. */
 const poolThreads = Number(process.env.UV_THREADPOOL_SIZE ?? 4);
-
-/** What a shell reports for a program that Ctrl-C ended: 128 + SIGINT. */
-const interruptedCode = 130;
 
 export function register(command: Command): void {
   command

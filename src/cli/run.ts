@@ -11,7 +11,7 @@ import { collect, parseNumber } from "./arguments.ts";
 import { chat } from "./chat.ts";
 import { adapters, parseAdapter } from "./config/adapters.ts";
 import { addFormFlags, type FormFlags, formOf } from "./form-flags.ts";
-import { Interrupts } from "./interrupts.ts";
+import { type Interrupts, untilInterrupted } from "./interrupts.ts";
 import { addLoadFlags, type LoadFlags, loadOptionsOf, loadShown } from "./load-flags.ts";
 import { addSamplingFlags, type SamplingFlags, samplingOf } from "./sampling-flags.ts";
 
@@ -24,9 +24,6 @@ interface Flags extends LoadFlags, SamplingFlags, FormFlags {
   readonly json?: true;
   readonly stats?: true;
 }
-
-/** What a shell reports for a program that Ctrl-C ended: 128 + SIGINT. */
-const interruptedCode = 130;
 
 /** Adds the arguments, the flags and the action. */
 export function register(command: Command): void {
@@ -51,28 +48,21 @@ export function register(command: Command): void {
 }
 
 async function run(path: string, prompt: string | undefined, flags: Flags): Promise<void> {
-  const abort = new AbortController();
-  const interrupts = new Interrupts(() => abort.abort());
-  try {
+  await untilInterrupted(async (signal, interrupts) => {
     const generation = { ...generationOf(flags), ...(await formOf(flags)) };
     const mode = await modeOf(prompt, flags);
     const { recordRouting } = flags;
     const recording = recordRouting === undefined ? {} : { recordRouting };
     const lora = adaptersOf(flags);
-    const options = { ...loadOptionsOf(flags), ...recording, lora, signal: abort.signal };
+    const options = { ...loadOptionsOf(flags), ...recording, lora, signal };
     const model = await loadShown(path, options, loadModel);
     try {
-      if (mode.kind === "once") await once(model, mode.prompt, flags, generation, abort.signal);
+      if (mode.kind === "once") await once(model, mode.prompt, flags, generation, signal);
       else await converse(model, path, flags, generation, interrupts);
     } finally {
       await model.dispose();
     }
-  } catch (error) {
-    if (!abort.signal.aborted) throw error;
-  } finally {
-    interrupts.dispose();
-  }
-  if (abort.signal.aborted) process.exitCode = interruptedCode;
+  });
 }
 
 type Mode = { kind: "once"; prompt: string } | { kind: "chat" };
