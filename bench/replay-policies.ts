@@ -2,7 +2,8 @@
  * Eviction policies on a routing trace: `node bench/replay-policies.ts TRACE`. Requests with even numbers are run first, and
  * nothing of them is counted: policies learn there. What is counted are the decode steps of the others.
  */
-import { evictionNames, evictionPolicy, prefetchPolicy } from "../src/experts/policies/policies.ts";
+import { PolicyPair } from "../src/experts/policies/pair.ts";
+import { policyNames, policyPair } from "../src/experts/policies/policies.ts";
 import { Belady } from "../src/experts/replay/belady.ts";
 import { Replay } from "../src/experts/replay/replay.ts";
 import { stepsOf } from "../src/experts/replay/steps.ts";
@@ -21,11 +22,13 @@ for (const share of [0.25, 0.5]) {
   const rows: string[][] = [];
   let lru = 0;
   let best = 0;
-  for (const name of ["belady", ...evictionNames] as const) {
-    const misses = [undefined, prefetchPolicy("next-gate")].map((prefetch) => {
-      const eviction =
-        name === "belady" ? new Belady(log, [...learned, ...counted]) : evictionPolicy(name, log);
-      const replay = new Replay(log, { slots, eviction, prefetch, costs });
+  for (const name of ["belady", ...policyNames] as const) {
+    const misses = (["none", "next-gate"] as const).map((prefetch) => {
+      const policy =
+        name === "belady"
+          ? new PolicyPair(new Belady(log, [...learned, ...counted]), undefined)
+          : policyPair(name, { ...log, slots }, prefetch);
+      const replay = new Replay(log, { slots, policy, costs });
       replay.run(learned);
       replay.clearCounts();
       replay.run(counted);
@@ -43,9 +46,18 @@ for (const share of [0.25, 0.5]) {
       String(alone.reads),
       percent(ahead.hits / ahead.uses),
       String(ahead.reads),
+      `${alone.stallMs.toFixed(0)} ${ahead.stallMs.toFixed(0)}`,
     ]);
   }
   console.log(`\n${100 * share} % of all experts in memory, ${log.count} tokens recorded`);
-  const head = ["eviction", "hits %", "of the gap to Belady %", "reads", "hits with next-gate %", "reads"];
+  const head = [
+    "eviction",
+    "hits %",
+    "of the gap to Belady %",
+    "reads",
+    "hits with next-gate %",
+    "reads",
+    "stalls ms",
+  ];
   console.log(table([head, ...rows]));
 }

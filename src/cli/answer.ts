@@ -79,10 +79,11 @@ function expertsLine(model: Model): string {
   const share = (100 * hits) / Math.max(1, hits + misses + late);
   const read = formatBytes(demandBytes + prefetchBytes);
   const ahead =
-    experts.prefetch === undefined
+    prefetchesUseful + late + prefetchesWasted === 0
       ? ""
-      : `; read ahead: ${prefetchesUseful + late} in use, ${prefetchesWasted} in vain${experts.prefetch.active ? "" : ", off now: it did not pay"}`;
-  return `experts: ${share.toFixed(0)} % were there, ${read} read, ${(stallMs / 1000).toFixed(1)} s waited for${ahead}\n`;
+      : `; read ahead: ${prefetchesUseful + late} in use, ${prefetchesWasted} in vain`;
+  const waited = (stallMs / 1000).toFixed(1);
+  return `experts: ${share.toFixed(0)} % were there, ${read} read, ${waited} s waited for${ahead}; policy: ${experts.policy}\n`;
 }
 
 function shown(text: string): string {

@@ -2,9 +2,9 @@ import type { Command } from "commander";
 import type { LoadOptions } from "../engine/load.ts";
 import type { Speculate } from "../engine/speculation.ts";
 import {
-  type EvictionName,
-  evictionNames,
+  type PolicyName,
   type PrefetchName,
+  policyNames,
   prefetchNames,
 } from "../experts/policies/policies.ts";
 import { type KvTypeName, kvTypeNames } from "../kv/types.ts";
@@ -20,7 +20,7 @@ export interface LoadFlags {
   readonly memory?: number;
   readonly speculate?: Speculate;
   readonly expertMemory?: number | string;
-  readonly expertPolicy?: EvictionName;
+  readonly expertPolicy?: PolicyName;
   readonly expertPrefetch?: PrefetchName;
   readonly unprepared?: true;
   readonly device?: string;
@@ -60,13 +60,16 @@ export function addLoadFlags(command: Command, context: string): Command {
       command
         .createOption(
           "--expert-policy <name>",
-          "which expert leaves when another needs its place (default: lru)",
+          "which experts stay, and which are read ahead (default: successors)",
         )
-        .choices(evictionNames),
+        .choices(policyNames),
     )
     .addOption(
       command
-        .createOption("--expert-prefetch <name>", "which experts are read ahead (default: next-gate)")
+        .createOption(
+          "--expert-prefetch <name>",
+          "what is read ahead, in the place of the policy's own choice",
+        )
         .choices(prefetchNames),
     )
     .option(

@@ -173,7 +173,10 @@ describe("stowage run with a budget for experts", { skip: withoutSample }, () =>
     ]);
     const first = run("--expert-memory", "50%", "--stats");
     assert.deepEqual([first.status, first.stdout], [0, resident.stdout]);
-    assert.match(first.stderr, /experts: \d+ % were there, .+ read, .+ waited for; read ahead: /);
+    assert.match(
+      first.stderr,
+      /experts: \d+ % were there, .+ read, .+ waited for; read ahead: .+; policy: successors and next-gate/,
+    );
     assert.ok(existsSync(`${path}.experts`));
     const again = run("--expert-memory", "4MiB", "--expert-policy", "lfu", "--expert-prefetch", "none");
     assert.deepEqual([again.status, again.stdout, again.stderr], [0, resident.stdout, ""]);

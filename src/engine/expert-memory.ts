@@ -3,12 +3,8 @@ import { StowageError } from "../errors.ts";
 import { ExpertCache } from "../experts/cache.ts";
 import { allRecordBytes, type ExpertLayout } from "../experts/layout.ts";
 import { openExpertStore } from "../experts/open.ts";
-import {
-  type EvictionName,
-  evictionPolicy,
-  type PrefetchName,
-  prefetchPolicy,
-} from "../experts/policies/policies.ts";
+import { type PolicyName, type PrefetchName, policyPair } from "../experts/policies/policies.ts";
+import type { PolicyShape } from "../experts/policies/policy.ts";
 import { prepare } from "../experts/prepare.ts";
 import { ExpertSlots, slotCounts } from "../experts/slots.ts";
 import type { Backend } from "../ggml/backend.ts";
@@ -22,9 +18,9 @@ import type { ExpertSlotPlan } from "./memory-plan.ts";
 export interface ExpertOptions {
   /** Bytes that experts may take, or their share of all experts, such as "50%". Default: all are in memory. */
   readonly expertMemory?: number | string;
-  /** Which expert leaves when another needs its place. Default `lru`. */
-  readonly expertPolicy?: EvictionName;
-  /** Which experts are read before they are asked for. Default `next-gate`. */
+  /** Which expert leaves when another needs its place, and what is read before it is asked for. Default `successors`. */
+  readonly expertPolicy?: PolicyName;
+  /** What is read before it is asked for, in the place of the policy's own choice. */
   readonly expertPrefetch?: PrefetchName;
   /**
    * What happens when there is no prepared file of the experts: it is made, which takes as much room as the experts
@@ -42,6 +38,8 @@ export interface ExpertPlan {
   /** Undefined when all experts are in memory with the other weights. */
   readonly slots?: {
     readonly records: ExpertLayout;
+    /** Experts of a token in a layer. */
+    readonly used: number;
     /** Slots of each class. */
     readonly counts: readonly number[];
     readonly plan: ExpertSlotPlan;
@@ -78,11 +76,12 @@ export class ExpertPlanner {
     if (expertMemory === undefined || !records) return { layout: resident };
     const budget = budgetOf(expertMemory, this.allBytes);
     if (budget >= this.allBytes) return { layout: resident };
-    const counts = slotCounts(records, budget, resident.hyperparameters.expertsUsed);
+    const used = resident.hyperparameters.expertsUsed;
+    const counts = slotCounts(records, budget, used);
     const bytes = counts.reduce((sum, count, index) => sum + count * records.classes[index]!.recordBytes, 0);
     const plan = { bytes, slots: counts.reduce((sum, count) => sum + count, 0) };
     this.#apart ??= this.#planApart();
-    return { layout: this.#apart, slots: { records, counts, plan } };
+    return { layout: this.#apart, slots: { records, used, counts, plan } };
   }
 }
 
@@ -92,7 +91,7 @@ export class ExpertPlanner {
  */
 export async function openExperts(
   file: GgufFile,
-  { records, counts }: NonNullable<ExpertPlan["slots"]>,
+  { records, used, counts }: NonNullable<ExpertPlan["slots"]>,
   backend: Backend,
   options: ExpertOptions & { readonly signal?: AbortSignal },
 ): Promise<ExpertCache> {
@@ -113,15 +112,18 @@ export async function openExperts(
   if (fallback) onHint?.(fallback);
   try {
     const slots = new ExpertSlots(backend, records, counts);
-    const policy = evictionPolicy(options.expertPolicy ?? "lru", records);
-    return new ExpertCache(store, slots, policy, {
-      readsInFlight: readsInFlight(),
-      prefetch: prefetchPolicy(options.expertPrefetch ?? "next-gate"),
-    });
+    const shape = policyShape(records, counts, used);
+    const policy = policyPair(options.expertPolicy ?? "successors", shape, options.expertPrefetch);
+    return new ExpertCache(store, slots, policy, { readsInFlight: readsInFlight() });
   } catch (error) {
     await store.close();
     throw error;
   }
+}
+
+function policyShape(records: ExpertLayout, counts: readonly number[], used: number): PolicyShape {
+  const layers = records.layerClass.filter((index) => index !== null).length;
+  return { layers, experts: records.experts, used, slots: counts.reduce((sum, count) => sum + count, 0) };
 }
 
 /** Reads run on libuv's threads, of which the computation needs one, and files of the process another. */

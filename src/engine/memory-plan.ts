@@ -1,10 +1,10 @@
 import { StowageError } from "../errors.ts";
+import { mostRowsTogether } from "../experts/short-steps.ts";
 import { cellStep } from "../kv/cache.ts";
 import { kvBytes } from "../kv/tensors.ts";
 import { defaultKvTypes, isQuantised, type KvTypes } from "../kv/types.ts";
 import { attendedWidth, kvShape, leastTileRows, queryRows } from "../model/attention-shape.ts";
 import { expertRegionBytes } from "../model/expert-regions.ts";
-import { mostRowsTogether } from "../model/experts-apart.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 import type { WeightLayout } from "../model/layout.ts";
 import type { AdapterFile } from "../model/lora/adapter-file.ts";

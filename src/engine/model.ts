@@ -108,15 +108,8 @@ export interface ExpertReport {
   readonly total: LayerCounts;
   /** By layer. */
   readonly layers: readonly LayerCounts[];
-  /** Reading ahead: whether it is on, and the mean time that a decode step waits with and without it, ms. */
-  readonly prefetch:
-    | {
-        readonly policy: string;
-        readonly active: boolean;
-        readonly stallMsOn: number | undefined;
-        readonly stallMsOff: number | undefined;
-      }
-    | undefined;
+  /** The policies that decide, for people, with what they have to say. */
+  readonly policy: string;
 }
 
 /**
@@ -172,11 +165,11 @@ export class Model {
   get experts(): ExpertReport | undefined {
     const { experts } = this.#open();
     if (!experts) return undefined;
-    const { metrics, prefetcher } = experts;
+    const { metrics, policy } = experts;
     return {
       total: metrics.total,
       layers: metrics.layers.map((counts) => ({ ...counts })),
-      prefetch: prefetcher && { policy: prefetcher.policy.name, ...prefetcher.account },
+      policy: policy.name,
     };
   }
 

@@ -59,6 +59,7 @@ export class RoutingRecorder {
     const logits = numbers.map((layer) => this.tap.logits(layer, count));
     const chosen = numbers.map((layer) => this.tap.chosen(layer, count));
     const guessed = numbers.map((layer) => this.tap.guessed(layer, count));
+    const early = numbers.map((layer) => this.tap.early(layer, count));
     const step = this.#step++;
     let row = 0;
     for (const { request, position: first, tokens, kept, promptTokens } of shares) {
@@ -72,6 +73,7 @@ export class RoutingRecorder {
             logits: logits.map((all) => all.subarray(at * this.#experts, (at + 1) * this.#experts)),
             chosen: chosen.map((all) => all.subarray(at * this.#used, (at + 1) * this.#used)),
             guessed: guessed.map((all) => all.subarray(at * this.#used, (at + 1) * this.#used)),
+            early: early.map((all) => all.subarray(at * this.#used, (at + 1) * this.#used)),
           },
         );
       }

@@ -1,22 +1,24 @@
 import type { ExpertLayout } from "./layout.ts";
 import { ExpertMetrics } from "./metrics.ts";
-import type { EvictionPolicy, ExpertId, Moment, RoutedToken } from "./policies/policy.ts";
-import type { PrefetchPolicy } from "./policies/prefetch-policy.ts";
-import { Prefetcher } from "./prefetcher.ts";
-import { type QueuedRead, ReadQueue } from "./read-queue.ts";
+import type { PolicyPair } from "./policies/pair.ts";
+import type { ExpertId, GuessedLayer, Moment, RoutedLayer, Sight, StepToken } from "./policies/policy.ts";
+import type { Wanted } from "./policies/prefetch-policy.ts";
+import { ReadQueue } from "./read-queue.ts";
 import type { ExpertSlots } from "./slots.ts";
 import type { ExpertStore } from "./store.ts";
+import { Victims } from "./victims.ts";
 
-/** An expert that has a slot. `loading` until its record is there. */
+/** An expert that has a slot. */
 interface Resident {
   readonly id: ExpertId;
   readonly layer: number;
   readonly slot: number;
   /** Users that need it where it is: it cannot leave. */
   pins: number;
-  loading: QueuedRead | undefined;
-  /** Brought in by a prefetch, and not used since. */
-  prefetched: boolean;
+  /** Until its record is there. */
+  loading: { readonly done: Promise<void>; cancel(): boolean } | undefined;
+  /** Read ahead, and neither used since nor has its layer come. */
+  ahead: boolean;
   /** Brought in for a long prefill, and not used by a decode step since. */
   passing: boolean;
 }
@@ -26,46 +28,50 @@ const wavesAhead = 16;
 
 /**
  * Which experts lie in slots. Whoever computes asks for the experts of a layer and gets them pinned, read from the store
- * where they are missing; who leaves for them, the policy says. A long prefill needs nearly every expert of one layer after
- * the other: what it reads is first to leave again, so that it flushes neither what decoding needs nor what its next
- * chunk will ask for first.
+ * where they are missing; who leaves for them, and what is read before it is asked for, the policy says. A long prefill
+ * needs nearly every expert of one layer after the other: what it reads is first to leave again, so that it flushes
+ * neither what decoding needs nor what its next chunk will ask for first.
  */
 export class ExpertCache {
   readonly layout: ExpertLayout;
   readonly slots: ExpertSlots;
   readonly metrics: ExpertMetrics;
-  /** Reads ahead of decode steps, if a policy says what. */
-  readonly prefetcher: Prefetcher | undefined;
+  readonly policy: PolicyPair;
   readonly #store: ExpertStore;
-  readonly #policy: EvictionPolicy;
   readonly #queue: ReadQueue;
   readonly #residents = new Map<ExpertId, Resident>();
   /** By class: slots that hold nothing. */
   readonly #free: number[][];
+  /** By class: who leaves next. */
+  readonly #victims: readonly Victims[];
   /**
    * What a prefill has read and used, and no decode step since; and what was read ahead for nothing. The first to
    * leave, the latest before the others.
    */
   readonly #passing: Resident[] = [];
-  /** By layer: what was read ahead for its next use, and has to be there until then. */
-  readonly #ahead: Set<Resident>[];
-  #tick = 0;
+  /** What is to be read ahead and what of it is there, until its layer has come; whether others leave for it. */
+  #wanted = new Set<ExpertId>();
+  #wantedEvicts = true;
+  /** Layers before the first with experts: policies do not count them. */
+  readonly #firstLayer: number;
+  #moment: Moment = { tick: 0, layer: -1 };
+  #began = { at: 0, stallMs: 0 };
 
   constructor(
     store: ExpertStore,
     slots: ExpertSlots,
-    policy: EvictionPolicy,
-    options: { readsInFlight: number; prefetch?: PrefetchPolicy | undefined },
+    policy: PolicyPair,
+    options: { readonly readsInFlight: number },
   ) {
     const { layout } = slots;
     this.layout = layout;
     this.slots = slots;
+    this.policy = policy;
     this.metrics = new ExpertMetrics(layout);
-    this.#ahead = Array.from({ length: layout.layers }, () => new Set());
     this.#store = store;
-    this.#policy = policy;
-    this.#queue = new ReadQueue(options.readsInFlight);
-    this.prefetcher = options.prefetch && new Prefetcher(this, options.prefetch);
+    this.#queue = new ReadQueue(options.readsInFlight, () => this.#readAhead());
+    this.#firstLayer = layout.layerClass.findIndex((index) => index !== null);
+    this.#victims = layout.classes.map(() => new Victims(policy.eviction));
     this.#free = layout.classes.map((_, index) => {
       const count = slots.count(layout.layerClass.indexOf(index));
       return Array.from({ length: count }, (_, slot) => count - 1 - slot);
@@ -81,9 +87,9 @@ export class ExpertCache {
     return resident.slot;
   }
 
-  /** Whether the policy looks at what each token was routed to. */
-  get wantsRouting(): boolean {
-    return this.#policy.routed !== undefined;
+  /** Whether the policy looks at this: see {@link Sight}. */
+  sees(sight: Sight): boolean {
+    return this.policy.sees(sight);
   }
 
   /** Whether so many experts of a layer can be held at once. */
@@ -94,13 +100,14 @@ export class ExpertCache {
   /**
    * Pins the experts that a decode step chose at a layer, and reads those that are missing. None is pinned when it throws.
    * @param experts different from one another, no more than {@link ExpertCache.fits}; nothing else is pinned
-   * @param routed what the layer showed of each token, where {@link ExpertCache.wantsRouting}
+   * @param whileWaiting called once while it waits for the disk, when it has to
    * @throws StowageError expert_*
    */
-  async acquire(layer: number, experts: readonly number[], routed?: readonly RoutedToken[]): Promise<void> {
-    const now = this.#now(layer);
-    if (routed) this.#policy.routed?.({ layer, tokens: routed }, now);
-    for (const expert of experts) this.#policy.used(this.#id(layer, expert), now);
+  async acquire(layer: number, experts: readonly number[], whileWaiting = () => {}): Promise<void> {
+    const asked = performance.now();
+    this.#comes(layer);
+    for (const expert of experts) this.policy.eviction.used(this.#id(layer, expert), this.#moment);
+    this.metrics.decided(performance.now() - asked);
     const { held, missing } = this.#pinPresent(layer, experts);
     try {
       for (const expert of missing) {
@@ -108,7 +115,14 @@ export class ExpertCache {
         this.#asked(resident);
         held.push(resident);
       }
-      await this.#ready(layer, held);
+      for (const resident of held) this.#stay(resident);
+      const waiting = held.flatMap(({ loading }) => loading?.done ?? []);
+      if (waiting.length === 0) return;
+      whileWaiting();
+      // All have to settle, whatever becomes of one: slots are in use until then.
+      const results = await Promise.allSettled(waiting);
+      this.metrics.stalled(layer, performance.now() - asked);
+      for (const result of results) if (result.status === "rejected") throw result.reason;
     } catch (error) {
       for (const resident of held) this.#unpin(resident);
       throw error;
@@ -123,13 +137,46 @@ export class ExpertCache {
     }
   }
 
+  /** A decode step begins. Told, as what follows, while something else is computed or read. */
+  began(tokens: readonly StepToken[]): void {
+    this.#moment = { tick: this.#moment.tick, layer: -1 };
+    this.#began = { at: performance.now(), stallMs: this.metrics.stallMs };
+    this.#want(this.policy.began(tokens, this.#moment));
+  }
+
+  /** What the router of a layer has shown. @param seen with the layer's number in the model */
+  routed(seen: RoutedLayer): void {
+    const layer = seen.layer - this.#firstLayer;
+    this.#want(this.policy.routed({ ...seen, layer }, this.#moment));
+  }
+
+  /** What the router of a layer would choose. @param guess with the layer's number in the model */
+  guessed(guess: GuessedLayer): void {
+    const layer = guess.layer - this.#firstLayer;
+    this.#want(this.policy.guessed({ ...guess, layer }, this.#moment));
+  }
+
+  /** Time to choose who leaves next. */
+  chooseVictims(): void {
+    for (const [index, victims] of this.#victims.entries()) {
+      if (this.#free[index]!.length === 0) victims.refresh(this.#candidates(index), this.#moment);
+    }
+  }
+
+  /** A decode step has its last experts. */
+  stepped(): void {
+    const { at, stallMs } = this.#began;
+    const cost = { ms: performance.now() - at, stallMs: this.metrics.stallMs - stallMs };
+    this.policy.stepped(cost, this.#moment);
+  }
+
   /**
    * The experts that a long step needs of a layer, in waves: first those that are here, then the others as they come.
    * Those of a wave are pinned until the next is asked for.
    * @throws StowageError expert_*
    */
   async *waves(layer: number, experts: readonly number[]): AsyncGenerator<readonly number[]> {
-    this.#now(layer);
+    this.#comes(layer);
     const { held, missing } = this.#pinPresent(layer, experts);
     const wave = held.filter(({ loading }) => !loading);
     let coming = held.filter(({ loading }) => loading);
@@ -138,9 +185,7 @@ export class ExpertCache {
         while (missing.length > 0 && coming.length < wavesAhead) {
           // With nothing to compute and nothing on its way, the next has to get a slot.
           const must = wave.length + coming.length === 0;
-          const resident = must
-            ? await this.#loadSurely(layer, missing[0]!)
-            : this.#load(layer, missing[0]!, "demand");
+          const resident = must ? await this.#loadSurely(layer, missing[0]!) : this.#load(layer, missing[0]!);
           if (!resident) break;
           missing.shift();
           resident.passing = true;
@@ -161,38 +206,36 @@ export class ExpertCache {
     }
   }
 
-  /**
-   * Reads experts ahead of their use, in this order.
-   * @param options.evict in the place of what the policy gives; else only where nothing of worth lies
-   */
-  prefetch(layer: number, experts: readonly number[], options: { evict: boolean }): void {
-    for (const expert of experts) {
-      if (this.#residents.has(this.#id(layer, expert))) continue;
-      if (!options.evict && !this.#hasSpare(layer)) return;
-      const resident = this.#load(layer, expert, "prefetch");
-      if (!resident) return;
-      resident.prefetched = true;
-      resident.passing = !options.evict;
-      this.#ahead[layer]!.add(resident);
-      this.#unpin(resident);
-    }
+  /** A long step needs nearly all experts of each layer: those of the next come where nothing of worth lies, if the disk idles. */
+  wantWhole(layer: number): void {
+    this.#wanted = new Set(
+      Array.from({ length: this.layout.experts }, (_, expert) => this.#id(layer, expert)),
+    );
+    this.#wantedEvicts = false;
+    this.#queue.start();
   }
 
   /** Waits for the reads in flight, and gives slots and store back. Nothing may be pinned. */
   async dispose(): Promise<void> {
-    for (const { loading } of this.#residents.values()) loading?.cancel();
-    await this.#queue.settled();
+    this.#wanted.clear();
+    await this.#queue.close();
     this.slots.dispose();
     await this.#store.close();
   }
 
   #id(layer: number, expert: number): ExpertId {
-    return layer * this.layout.experts + expert;
+    return (layer - this.#firstLayer) * this.layout.experts + expert;
   }
 
-  #now(layer: number): Moment {
-    this.#tick++;
-    return { tick: this.#tick, layer };
+  #comes(layer: number): void {
+    this.#moment = { tick: this.#moment.tick + 1, layer: layer - this.#firstLayer };
+  }
+
+  #want(wanted: Wanted): void {
+    if (!wanted) return;
+    this.#wanted = new Set(wanted);
+    this.#wantedEvicts = true;
+    this.#queue.start();
   }
 
   /** The layer is run with these experts: pins those that have a slot already. */
@@ -209,7 +252,7 @@ export class ExpertCache {
       this.#asked(resident);
       held.push(resident);
     }
-    this.#dropUnused(layer);
+    this.#passed(layer);
     return { held, missing };
   }
 
@@ -221,25 +264,12 @@ export class ExpertCache {
   #asked(resident: Resident): void {
     const { loading } = resident;
     if (loading) {
-      loading.promote();
       const wait = this.metrics.waitBegins(performance.now());
       const ended = () => wait.ended(performance.now());
       loading.done.then(ended, ended);
-      if (resident.prefetched) this.metrics.late(resident.layer);
-    } else this.metrics.hit(resident.layer, resident.prefetched);
-    resident.prefetched = false;
-  }
-
-  /** Waits until all are there. */
-  async #ready(layer: number, residents: readonly Resident[]): Promise<void> {
-    for (const resident of residents) this.#stay(resident);
-    const waiting = residents.flatMap(({ loading }) => loading?.done ?? []);
-    if (waiting.length === 0) return;
-    const started = performance.now();
-    // All have to settle, whatever becomes of one: slots are in use until then.
-    const results = await Promise.allSettled(waiting);
-    this.metrics.stalled(layer, performance.now() - started);
-    for (const result of results) if (result.status === "rejected") throw result.reason;
+      if (resident.ahead) this.metrics.late(resident.layer);
+    } else this.metrics.hit(resident.layer, resident.ahead);
+    resident.ahead = false;
   }
 
   /** A decode step uses it: it is the policy's from now on. */
@@ -256,14 +286,17 @@ export class ExpertCache {
     this.#passing.push(resident);
   }
 
-  /** What was read ahead for a layer and is not among the experts that it is run with was read for nothing. */
-  #dropUnused(layer: number): void {
-    for (const resident of [...this.#ahead[layer]!]) {
-      if (!resident.prefetched) continue;
-      if (resident.loading?.cancel()) resident.prefetched = false;
-      else this.#pass(resident);
+  /** What was wanted of a layer that has come is wanted no more; what was read of it in vain leaves first. */
+  #passed(layer: number): void {
+    const first = this.#id(layer, 0);
+    for (let id = first; id < first + this.layout.experts; id++) {
+      this.#wanted.delete(id);
+      const resident = this.#residents.get(id);
+      if (!resident?.ahead) continue;
+      this.metrics.wasted(layer);
+      resident.ahead = false;
+      this.#pass(resident);
     }
-    this.#ahead[layer]!.clear();
   }
 
   /** Waits until one of them is there. */
@@ -273,90 +306,132 @@ export class ExpertCache {
     this.metrics.stalled(layer, performance.now() - started);
   }
 
-  /** As {@link ExpertCache.#load}; where prefetches hold every slot, they are cancelled or waited for. */
+  /** As {@link ExpertCache.#load}; where reads in flight hold every slot, one is waited for. */
   async #loadSurely(layer: number, expert: number): Promise<Resident> {
     for (;;) {
-      const resident = this.#load(layer, expert, "demand");
+      const resident = this.#load(layer, expert);
       if (resident) return resident;
       const held = [...this.#residents.values()].filter(({ pins, loading }) => pins === 0 && loading);
       if (held.length === 0) throw new Error(`every slot is in use at layer ${layer}`);
-      const cancelled = held.find(({ loading }) => loading!.cancel());
-      const [first] = cancelled ? [cancelled] : held;
-      await first!.loading!.done.catch(() => {});
+      await held[0]!.loading!.done.catch(() => {});
     }
   }
 
-  /** Begins to read an expert into a slot, pinned. @returns undefined when every slot is in use */
-  #load(layer: number, expert: number, kind: "demand" | "prefetch"): Resident | undefined {
-    const slot = this.#takeSlot(layer);
+  /** Begins to read an expert that somebody waits for, pinned. @returns undefined when every slot is in use */
+  #load(layer: number, expert: number): Resident | undefined {
+    const slot = this.#takeSlot(layer, "demand");
     if (slot === undefined) return undefined;
-    if (kind === "demand") this.metrics.miss(layer);
-    const id = this.#id(layer, expert);
-    const resident: Resident = {
-      id,
-      layer,
-      slot,
-      pins: 1,
-      loading: undefined,
-      prefetched: false,
-      passing: false,
-    };
+    this.metrics.miss(layer);
+    const resident = this.#enter(layer, this.#id(layer, expert), slot);
+    resident.pins = 1;
+    this.#loads(resident, this.#queue.push(this.#readInto(resident, "demand")));
+    return resident;
+  }
+
+  /** The next read of what is wanted; its expert has a slot then. */
+  #readAhead(): (() => Promise<void>) | undefined {
+    for (const id of this.#wanted) {
+      if (this.#residents.has(id)) continue;
+      const layer = this.#firstLayer + Math.floor(id / this.layout.experts);
+      if (!this.#wantedEvicts && !this.#hasSpare(layer)) return undefined;
+      const slot = this.#takeSlot(layer, "prefetch");
+      if (slot === undefined) continue;
+      const resident = this.#enter(layer, id, slot);
+      resident.ahead = true;
+      resident.passing = !this.#wantedEvicts;
+      const read = this.#readInto(resident, "prefetch");
+      return () => {
+        const done = read();
+        this.#loads(resident, { done, cancel: () => false });
+        return done;
+      };
+    }
+    return undefined;
+  }
+
+  #enter(layer: number, id: ExpertId, slot: number): Resident {
+    const resident = { id, layer, slot, pins: 0, loading: undefined, ahead: false, passing: false };
     this.#residents.set(id, resident);
-    this.#policy.entered(id, { tick: this.#tick, layer });
-    const bytes = this.slots.bytes(layer, slot);
-    const read = async () => {
-      const ended = this.metrics.readBegins(layer, kind, bytes.length, performance.now());
-      await this.#store.read(layer, expert, bytes);
-      ended(performance.now());
-    };
-    resident.loading = this.#queue.push(kind, read);
-    resident.loading.done.then(
+    this.policy.eviction.entered(id, this.#moment);
+    return resident;
+  }
+
+  #loads(resident: Resident, loading: NonNullable<Resident["loading"]>): void {
+    resident.loading = loading;
+    loading.done.then(
       () => {
         resident.loading = undefined;
       },
       () => this.#forget(resident),
     );
-    return resident;
+  }
+
+  #readInto({ id, layer, slot }: Resident, kind: "demand" | "prefetch"): () => Promise<void> {
+    const bytes = this.slots.bytes(layer, slot);
+    return async () => {
+      const ended = this.metrics.readBegins(layer, kind, bytes.length, performance.now());
+      await this.#store.read(layer, id % this.layout.experts, bytes);
+      ended(performance.now());
+    };
   }
 
   /** A slot of the layer's class that holds nothing any more. */
-  #takeSlot(layer: number): number | undefined {
-    const free = this.#free[this.layout.layerClass[layer]!]!;
-    if (free.length === 0) this.#evict(layer);
+  #takeSlot(layer: number, kind: "demand" | "prefetch"): number | undefined {
+    const index = this.layout.layerClass[layer]!;
+    const free = this.#free[index]!;
+    if (free.length === 0) {
+      const resident = this.#leaver(index) ?? (kind === "demand" ? this.#anyOther(index) : undefined);
+      if (resident) this.#forget(resident);
+    }
     return free.pop();
   }
 
   #hasSpare(layer: number): boolean {
-    if (this.#free[this.layout.layerClass[layer]!]!.length > 0) return true;
-    return this.#passing.some((resident) => this.#mayLeave(resident, layer));
+    const index = this.layout.layerClass[layer]!;
+    return this.#free[index]!.length > 0 || this.#passing.some((resident) => this.#leaves(resident, index));
   }
 
-  #mayLeave({ pins, loading, layer: own }: Resident, layer: number): boolean {
-    return pins === 0 && !loading && this.layout.layerClass[own] === this.layout.layerClass[layer];
-  }
-
-  #evict(layer: number): void {
+  /** Who leaves next of a class, of those that are not wanted. */
+  #leaver(index: number): Resident | undefined {
     // The latest is what a prefill, which goes round the layers, needs again last.
-    const passing = this.#passing.findLast((resident) => this.#mayLeave(resident, layer));
-    if (passing) {
-      this.#forget(passing);
-      return;
+    const passing = this.#passing.findLast((resident) => this.#leaves(resident, index));
+    if (passing) return passing;
+    const mayLeave = (id: ExpertId) => this.#leaves(this.#residents.get(id), index);
+    const victims = this.#victims[index]!;
+    const asked = performance.now();
+    let id = victims.take(mayLeave);
+    if (id === undefined) {
+      victims.refresh(this.#candidates(index), this.#moment);
+      id = victims.take(mayLeave);
     }
-    const all = [...this.#residents.values()].filter((resident) => this.#mayLeave(resident, layer));
-    // What was read ahead for a use to come stays, if anything else can go.
-    const used = all.filter((resident) => !this.#ahead[resident.layer]!.has(resident));
-    const candidates = (used.length > 0 ? used : all).map(({ id }) => id);
-    if (candidates.length === 0) return;
-    this.#forget(this.#residents.get(this.#policy.victim(candidates, { tick: this.#tick, layer }))!);
+    this.metrics.decided(performance.now() - asked);
+    return id === undefined ? undefined : this.#residents.get(id);
+  }
+
+  /** What a demand takes the place of when there is nothing else. */
+  #anyOther(index: number): Resident | undefined {
+    const all = [...this.#residents.values()].filter(({ pins, loading }) => pins === 0 && !loading);
+    return all.find(({ layer }) => this.layout.layerClass[layer] === index);
+  }
+
+  #leaves(resident: Resident | undefined, index: number): boolean {
+    if (!resident || resident.pins > 0 || resident.loading || resident.ahead) return false;
+    return this.layout.layerClass[resident.layer] === index && !this.#wanted.has(resident.id);
+  }
+
+  /** Who may leave when the experts that are held now are let go. */
+  *#candidates(index: number): Iterable<ExpertId> {
+    for (const { id, layer, ahead } of this.#residents.values()) {
+      if (!ahead && this.layout.layerClass[layer] === index && !this.#wanted.has(id)) yield id;
+    }
   }
 
   /** Its slot is free from here on. */
   #forget(resident: Resident): void {
-    if (resident.prefetched) this.metrics.wasted(resident.layer);
+    if (resident.ahead) this.metrics.wasted(resident.layer);
     this.#residents.delete(resident.id);
     this.#stay(resident);
-    this.#ahead[resident.layer]!.delete(resident);
-    this.#policy.left(resident.id);
+    this.policy.eviction.left(resident.id);
     this.#free[this.layout.layerClass[resident.layer]!]!.push(resident.slot);
   }
 }

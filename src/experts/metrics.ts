@@ -14,7 +14,7 @@ export interface LayerCounts {
   late: number;
   /** Prefetched experts that were there when they were asked for. */
   prefetchesUseful: number;
-  /** Prefetched experts that lost their slot unused. */
+  /** Prefetched experts that were not used when their layer came. */
   prefetchesWasted: number;
 }
 
@@ -28,6 +28,10 @@ export class ExpertMetrics {
   readMsSum = 0;
   /** Of those bytes, what came while somebody waited for an expert: shares of a read as of its time. */
   waitedBytes = 0;
+  /** Time that policies took while a step waited for their answer, ms. */
+  decidedMs = 0;
+  /** Time that policies took while the processor computed or the disk read, ms. */
+  besideMs = 0;
   #lastEnd = 0;
   #waiting = 0;
   #waitingSince = 0;
@@ -53,6 +57,16 @@ export class ExpertMetrics {
       for (const key of Object.keys(sum) as (keyof LayerCounts)[]) sum[key] += layer[key];
     }
     return sum;
+  }
+
+  /** Time in which the computation waited for reads, of all layers, ms. */
+  get stallMs(): number {
+    return this.layers.reduce((sum, { stallMs }) => sum + stallMs, 0);
+  }
+
+  /** A policy was asked, and a step waited for the answer. */
+  decided(milliseconds: number): void {
+    this.decidedMs += milliseconds;
   }
 
   hit(layer: number, prefetched: boolean): void {

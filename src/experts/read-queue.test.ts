@@ -19,39 +19,28 @@ function reads() {
   return { began, read, end };
 }
 
-test("no more are in flight than allowed, and demands go before prefetches", async () => {
-  const queue = new ReadQueue(2);
+test("no more are in flight than allowed, and demands go before what is read ahead", async () => {
   const { began, read, end } = reads();
-  queue.push("prefetch", read("p1"));
-  queue.push("prefetch", read("p2"));
-  queue.push("prefetch", read("p3"));
-  queue.push("demand", read("d1"));
+  const ahead = ["p1", "p2", "p3"];
+  const queue = new ReadQueue(2, () => {
+    const next = ahead.shift();
+    return next === undefined ? undefined : read(next);
+  });
+  queue.start();
+  queue.push(read("d1"));
   assert.deepEqual(began, ["p1", "p2"]);
-  assert.deepEqual([queue.inFlight, queue.waiting], [2, { demand: 1, prefetch: 1 }]);
+  assert.deepEqual([queue.inFlight, queue.waiting], [2, 1]);
   await end("p1");
   assert.deepEqual(began, ["p1", "p2", "d1"]);
   await end("p2");
   assert.deepEqual(began, ["p1", "p2", "d1", "p3"]);
 });
 
-test("a prefetch that is waited for goes before the others", async () => {
-  const queue = new ReadQueue(1);
-  const { began, read, end } = reads();
-  queue.push("prefetch", read("p1"));
-  queue.push("prefetch", read("p2"));
-  const third = queue.push("prefetch", read("p3"));
-  third.promote();
-  await end("p1");
-  assert.deepEqual(began, ["p1", "p3"]);
-  await end("p3");
-  await third.done;
-});
-
 test("what has not begun can be cancelled, what has begun cannot", async () => {
   const queue = new ReadQueue(1);
   const { began, read, end } = reads();
-  const first = queue.push("demand", read("d1"));
-  const second = queue.push("prefetch", read("p1"));
+  const first = queue.push(read("d1"));
+  const second = queue.push(read("d2"));
   assert.equal(first.cancel(), false);
   assert.equal(second.cancel(), true);
   await assert.rejects(second.done, ReadCancelled);
@@ -60,17 +49,34 @@ test("what has not begun can be cancelled, what has begun cannot", async () => {
   assert.deepEqual(began, ["d1"]);
 });
 
-test("a failed read fails alone", async () => {
-  const queue = new ReadQueue(1);
+test("a failed read fails alone, and one that was read ahead fails nobody", async () => {
   const { began, read, end } = reads();
-  const first = queue.push("demand", read("d1"));
-  const second = queue.push("demand", read("d2"));
+  const ahead = ["p1"];
+  const queue = new ReadQueue(1, () => {
+    const next = ahead.shift();
+    return next === undefined ? undefined : read(next);
+  });
+  queue.start();
+  const first = queue.push(read("d1"));
+  const second = queue.push(read("d2"));
+  await end("p1", new Error("bad sector"));
   await end("d1", new Error("bad sector"));
   await assert.rejects(first.done, /bad sector/);
-  assert.deepEqual(began, ["d1", "d2"]);
-  const settled = queue.settled();
+  assert.deepEqual(began, ["p1", "d1", "d2"]);
   await end("d2");
   await second.done;
-  await settled;
   assert.equal(queue.inFlight, 0);
+});
+
+test("closing drops what waits, and waits for what runs", async () => {
+  const { began, read, end } = reads();
+  const queue = new ReadQueue(1, () => read("p"));
+  const first = queue.push(read("d1"));
+  const second = queue.push(read("d2"));
+  const closed = queue.close();
+  await assert.rejects(second.done, ReadCancelled);
+  await end("d1");
+  await Promise.all([first.done, closed]);
+  queue.start();
+  assert.deepEqual(began, ["d1"]);
 });

@@ -1,4 +1,4 @@
-import type { EvictionName, PrefetchName } from "../experts/policies/policies.ts";
+import type { PolicyName, PrefetchName } from "../experts/policies/policies.ts";
 import type { KvTypeName } from "../kv/types.ts";
 import type { AdapterOption } from "../model/lora/adapters.ts";
 import type { Pooling } from "../model/pooling.ts";
@@ -18,7 +18,7 @@ export interface ModelSettings {
   readonly deviceLayers?: number;
   /** Bytes, or a share of all experts such as "50%". */
   readonly expertMemory?: number | string;
-  readonly expertPolicy?: EvictionName;
+  readonly expertPolicy?: PolicyName;
   readonly expertPrefetch?: PrefetchName;
   readonly prepare?: "auto" | "never";
   /** How a text's embedding is made of its tokens', in place of what the file says. */

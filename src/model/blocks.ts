@@ -65,6 +65,8 @@ export class Blocks {
   scope: Scope;
   /** The layer that is being built. */
   layer = 0;
+  /** The residual stream that it is given, [width, tokens]. */
+  input: Tensor | undefined;
 
   constructor(parts: StepParts, scope: Scope) {
     this.parts = parts;

@@ -49,6 +49,24 @@ export class ExpertRegions {
     return ranking.ints();
   }
 
+  /** Keeps the router's logits [experts, tokens]. @returns where they will be */
+  keepLogits({ context, graph }: Blocks["scope"], logits: Tensor): Float32Array {
+    const copy = this.#leaf(context, "F32", logits.shape.slice(0, 2), this.#regions.logits);
+    graph.expand(context.copy(logits, copy));
+    return copy.floats();
+  }
+
+  /** Keeps the stream after the experts, [width, tokens]. */
+  keepStream({ graph }: Blocks["scope"], y: Tensor): void {
+    this.#buffer.placeAt(y, this.#regions.stream);
+    graph.expand(y);
+  }
+
+  /** The stream that was kept, [width, tokens]. */
+  stream(context: Context, tokens: number): Tensor {
+    return this.#leaf(context, "F32", [this.#h.width, tokens], this.#regions.stream);
+  }
+
   /** x as it was before the experts, [width, tokens]. */
   residual(context: Context, tokens: number): Tensor {
     return this.#leaf(context, "F32", [this.#h.width, tokens], this.#regions.residual);
@@ -117,6 +135,8 @@ function regionsOf(h: Hyperparameters, tokens: number) {
     normed: region(h.width * tokens),
     ranking: region(h.experts * tokens),
     guess: region(h.experts * tokens),
+    logits: region(h.experts * tokens),
+    stream: region(h.width * tokens),
     weights: region(pairs),
     order: region(pairs),
     places: region(pairs),

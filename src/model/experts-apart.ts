@@ -1,4 +1,5 @@
 import type { ExpertCache } from "../experts/cache.ts";
+import { isShort } from "../experts/short-steps.ts";
 import type { Backend } from "../ggml/backend.ts";
 import type { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
@@ -9,16 +10,13 @@ import { ExpertRegions } from "./expert-regions.ts";
 import { ExpertsInSlots } from "./experts-in-slots.ts";
 import { expertsTogether, sumOfChosen } from "./experts-together.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
-import { routedTokens } from "./routed-tokens.ts";
+import { routedTokens, stepTokens } from "./routed-tokens.ts";
 import type { Routing } from "./router.ts";
 import type { LayerWeights, ModelWeights } from "./weights.ts";
 
-/** Up to so many rows an expert, on average, experts run together: products of matrices gain nothing from fewer. */
-export const mostRowsTogether = 4;
-
 /** Whether a step of so many tokens is faster expert by expert. */
 export function runsApart(h: Hyperparameters, tokens: number): boolean {
-  return h.experts > 0 && tokens * h.expertsUsed > mostRowsTogether * h.experts;
+  return h.experts > 0 && !isShort(tokens, { experts: h.experts, used: h.expertsUsed });
 }
 
 /**
@@ -77,17 +75,27 @@ export class ExpertsApart implements ExpertPath {
     if (!apart && !this.#slots) return expertsTogether.run(blocks, weights, x, normed, routing);
 
     const ranking = this.#regions.keep(blocks, x, normed, routing);
-    const guess = !apart && this.#slots?.usesNextGate ? this.#guess(blocks, x, routing) : undefined;
-    await this.#runScope(blocks);
+    const logits = this.#slots?.sees("probabilities")
+      ? this.#regions.keepLogits(blocks.scope, routing.logits)
+      : undefined;
+    const guess = !apart && this.#slots?.sees("next-gate") ? this.#guess(blocks, x, routing) : undefined;
+    const { layer } = blocks;
+    if (!apart && layer === this.#h.denseLayers) {
+      const step = stepTokens(blocks.parts);
+      this.#slots?.later((cache) => cache.began(step));
+    }
+    await this.#run(blocks);
     this.#slots?.letGo();
     const groups = groupByExpert(ranking, tokens, experts, expertsUsed);
     const chosen = chosenExperts(groups);
-    const { layer } = blocks;
-    const routed = () => routedTokens(blocks.parts, ranking, tokens);
-    if (!apart && this.#slots && (await this.#slots.hold(layer, chosen, routed))) {
-      const nextGate = guess ? chosenExperts(groupByExpert(guess, tokens, experts, expertsUsed)) : [];
-      this.#slots.seen({ layer, chosen, nextGate });
-      return this.#together(blocks, weights, this.#slots, ranking, tokens);
+    if (this.#slots?.seesRouting) {
+      const seen = { layer, decoding: !apart, tokens: routedTokens(blocks.parts, ranking, tokens, logits) };
+      this.#slots.later((cache) => cache.routed(seen));
+    }
+    if (guess) this.#tellGuess(layer + 1, guess, tokens);
+    if (!apart && this.#slots && (await this.#slots.hold(layer, chosen))) {
+      const y = this.#together(blocks, weights, this.#slots, ranking, tokens);
+      return this.#slots.sees("pre-attention") ? this.#early(blocks, y, routing) : y;
     }
 
     const { context } = blocks.scope;
@@ -107,7 +115,7 @@ export class ExpertsApart implements ExpertPath {
           this.#addExpert(blocks, weights, products, groups, expert);
         }
         // Slots of a wave may be taken when the next is asked for.
-        await this.#runScope(blocks);
+        await this.#run(blocks);
       }
       this.#slots.ahead(layer + 1);
     }
@@ -121,9 +129,43 @@ export class ExpertsApart implements ExpertPath {
     return this.#regions.keepGuess(blocks.scope, routing.rankingAt(next, x));
   }
 
+  /**
+   * Has the next layer's router look at the stream before its attention, which takes a graph more.
+   * @param y the stream after this layer's experts @returns the same, in a scope of its own
+   */
+  async #early(blocks: Blocks, y: Tensor, routing: Routing): Promise<Tensor> {
+    const next = this.#weights.layers[blocks.layer + 1];
+    if (!next) return y;
+    const [, tokens] = y.shape;
+    this.#regions.keepStream(blocks.scope, y);
+    const guess = this.#regions.keepGuess(blocks.scope, routing.rankingAt(next, y));
+    await this.#run(blocks);
+    this.#tellGuess(blocks.layer + 1, guess, tokens);
+    return this.#regions.stream(blocks.scope.context, tokens);
+  }
+
+  /** @param ranking [tokens][experts], of the router of a layer that is to come */
+  #tellGuess(layer: number, ranking: Int32Array, tokens: number): void {
+    const { experts: count, expertsUsed } = this.#h;
+    const experts = chosenExperts(groupByExpert(ranking, tokens, count, expertsUsed));
+    this.#slots!.later((cache) => cache.guessed({ layer, experts }));
+  }
+
+  /** Runs the graph of the current scope; what policies are to be told, they are told meanwhile. */
+  async #run(blocks: Blocks): Promise<void> {
+    const running = this.#runScope(blocks);
+    this.#slots?.working();
+    await running;
+  }
+
+  /** The last graph of a step is being computed. */
+  working(): void {
+    this.#slots?.working();
+  }
+
   /** The step is over: nothing is computed with what it held. */
   finish(): void {
-    this.#slots?.letGo();
+    this.#slots?.finish();
   }
 
   dispose(): void {

@@ -1,7 +1,6 @@
 import type { ExpertCache } from "../experts/cache.ts";
 import { classOf } from "../experts/layout.ts";
-import type { RoutedToken } from "../experts/policies/policy.ts";
-import type { LayerSeen } from "../experts/policies/prefetch-policy.ts";
+import type { Sight } from "../experts/policies/policy.ts";
 import type { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
 import type { ExpertProducts, ExpertWeight } from "./expert-network.ts";
@@ -9,39 +8,61 @@ import type { ExpertProducts, ExpertWeight } from "./expert-network.ts";
 /** The experts of a step as they lie in the slots of a cache: asks for them, holds them, and multiplies with them. */
 export class ExpertsInSlots {
   readonly #cache: ExpertCache;
+  readonly #untold: ((cache: ExpertCache) => void)[] = [];
   #held: { readonly layer: number; readonly experts: readonly number[] } | undefined;
 
   constructor(cache: ExpertCache) {
     this.#cache = cache;
   }
 
+  /** Whether the policy looks at this. */
+  sees(sight: Sight): boolean {
+    return this.#cache.sees(sight);
+  }
+
+  /** Whether the policy looks at what each token was routed to. */
+  get seesRouting(): boolean {
+    return this.#cache.policy.seesRouting;
+  }
+
+  /**
+   * What the policy is to be told: done while the disk reads or the processor computes, whichever comes first, so that
+   * a step does not wait for it.
+   */
+  later(tell: (cache: ExpertCache) => void): void {
+    this.#untold.push(tell);
+  }
+
+  /** A graph is being computed, or the disk is awaited: time for what is to be told. */
+  working(): void {
+    if (this.#untold.length === 0) return;
+    const started = performance.now();
+    for (const tell of this.#untold.splice(0)) tell(this.#cache);
+    this.#cache.chooseVictims();
+    this.#cache.metrics.besideMs += performance.now() - started;
+  }
+
   /**
    * Has these experts in slots until {@link ExpertsInSlots.letGo}.
-   * @param routed gives what each token was routed to; asked for where a policy looks at it
    * @returns false when there are not so many slots
    */
-  async hold(layer: number, experts: readonly number[], routed: () => RoutedToken[]): Promise<boolean> {
+  async hold(layer: number, experts: readonly number[]): Promise<boolean> {
     if (!this.#cache.fits(layer, experts.length)) return false;
-    await this.#cache.acquire(layer, experts, this.#cache.wantsRouting ? routed() : undefined);
+    await this.#cache.acquire(layer, experts, () => this.working());
     this.#held = { layer, experts };
+    if (layer === this.#cache.layout.layers - 1) this.later((cache) => cache.stepped());
     return true;
-  }
-
-  /** Whether the next router's choice is wanted. */
-  get usesNextGate(): boolean {
-    return this.#cache.prefetcher?.usesNextGate ?? false;
-  }
-
-  /** A decode step holds its experts of a layer: time to read ahead. */
-  seen(seen: LayerSeen): void {
-    const { prefetcher, layout } = this.#cache;
-    prefetcher?.seen(seen);
-    if (seen.layer === layout.layers - 1) prefetcher?.stepped();
   }
 
   letGo(): void {
     if (this.#held) this.#cache.release(this.#held.layer, this.#held.experts);
     this.#held = undefined;
+  }
+
+  /** The step is over, whatever became of it. */
+  finish(): void {
+    this.letGo();
+    this.#untold.length = 0;
   }
 
   /** These experts as they come; see {@link ExpertCache.waves}. */
@@ -51,10 +72,7 @@ export class ExpertsInSlots {
 
   /** A long step needs nearly all experts of each layer: those of the next may come while the disk is idle. */
   ahead(layer: number): void {
-    const { layerClass, experts } = this.#cache.layout;
-    if (typeof layerClass[layer] !== "number") return;
-    const all = Array.from({ length: experts }, (_, expert) => expert);
-    this.#cache.prefetch(layer, all, { evict: false });
+    if (typeof this.#cache.layout.layerClass[layer] === "number") this.#cache.wantWhole(layer);
   }
 
   slotOf(layer: number, expert: number): number {

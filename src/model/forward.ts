@@ -174,7 +174,9 @@ export class LayerwiseRunner {
         const blocks = blocksFor(runtime, shape, memory, this.#experts, this.#open());
         try {
           outputs = await assemble(runtime, blocks);
-          return await this.#compute(blocks.scope);
+          const running = this.#compute(blocks.scope);
+          this.#experts.working();
+          return await running;
         } catch (error) {
           if (error instanceof StepDropped) return false;
           throw error;
@@ -243,6 +245,7 @@ async function assemble({ family, weights, part }: Runtime, blocks: Blocks): Pro
   let x = family.embed?.(blocks) ?? blocks.embed();
   for (const [index, layer] of weights.layers.entries()) {
     blocks.layer = index;
+    blocks.input = x;
     x = await family.layer(blocks, layer, x);
   }
   const outputs = part ? { states: x } : blocks.head(x);

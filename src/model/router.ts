@@ -63,7 +63,8 @@ export function route(
   graph.expand(final);
   const rankingAt = (layer: LayerWeights, x: Tensor) => {
     const logits = blocks.product(layer, "ffn_gate_inp.weight", inputAt(layer, x));
-    return context.argsort(scoresOf(blocks, layer, logits, options).ranked);
+    // The scope may be another by now.
+    return blocks.scope.context.argsort(scoresOf(blocks, layer, logits, options).ranked);
   };
   return { ranking, weights: final, logits, rankingAt };
 }

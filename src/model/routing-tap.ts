@@ -9,7 +9,7 @@ import type { ModelWeights } from "./weights.ts";
 const elementBytes = 4;
 
 /** What is kept of a layer, each [elements, tokens]. */
-type Kind = "logits" | "chosen" | "guessed";
+type Kind = "logits" | "chosen" | "guessed" | "early";
 
 /**
  * Where steps leave what their routers said and chose, to be recorded: memory of its own, which the graphs' working
@@ -31,14 +31,17 @@ export class RoutingTap {
   }
 
   /**
-   * Adds to a graph what copies the routing of its layer here, and what the next layer's router would choose for x.
+   * Adds to a graph what copies the routing of its layer here, what the next layer's router would choose for x, and what
+   * the layer's own would have chosen for its input.
    * @param x the residual stream that goes to the experts, [width, tokens]
    */
-  keep({ scope, layer }: Blocks, { logits, ranking, rankingAt }: Routing, x: Tensor): void {
+  keep({ scope, layer, input }: Blocks, { logits, ranking, rankingAt }: Routing, x: Tensor): void {
     this.#copy(scope, layer, "logits", logits);
     this.#copy(scope, layer, "chosen", this.#best(scope, ranking));
     const next = this.#weights.layers[layer + 1];
     if (next) this.#copy(scope, layer, "guessed", this.#best(scope, rankingAt(next, x)));
+    const own = this.#weights.layers[layer]!;
+    if (input) this.#copy(scope, layer, "early", this.#best(scope, rankingAt(own, input)));
   }
 
   /** What the router of a layer with experts said in the latest step, F32 [tokens][experts]. Valid until the next. */
@@ -61,12 +64,18 @@ export class RoutingTap {
     return new Int32Array(buffer, byteOffset, length);
   }
 
+  /** What its own router would have chosen before its attention, I32 [tokens][expertsUsed]. */
+  early(layer: number, tokens: number): Int32Array {
+    const { buffer, byteOffset } = this.#bytes(layer, "early", tokens);
+    return new Int32Array(buffer, byteOffset, this.#h.expertsUsed * tokens);
+  }
+
   dispose(): void {
     this.#buffer.dispose();
   }
 
   get #layerBytes(): number {
-    return (this.#h.experts + 2 * this.#h.expertsUsed) * this.#maxTokens * elementBytes;
+    return (this.#h.experts + 3 * this.#h.expertsUsed) * this.#maxTokens * elementBytes;
   }
 
   #bytes(layer: number, kind: Kind, tokens: number): Uint8Array<ArrayBuffer> {
@@ -79,8 +88,13 @@ export class RoutingTap {
 
   #offset(layer: number, kind: Kind): number {
     const { experts, expertsUsed } = this.#h;
-    const before = kind === "logits" ? 0 : kind === "chosen" ? experts : experts + expertsUsed;
-    return (layer - this.#h.denseLayers) * this.#layerBytes + before * this.#maxTokens * elementBytes;
+    const before = {
+      logits: 0,
+      chosen: experts,
+      guessed: experts + expertsUsed,
+      early: experts + 2 * expertsUsed,
+    };
+    return (layer - this.#h.denseLayers) * this.#layerBytes + before[kind] * this.#maxTokens * elementBytes;
   }
 
   #best({ context }: Scope, ranking: Tensor): Tensor {

@@ -1,5 +1,5 @@
 /** Every setting of the server: its key, its kind, its default. Flags, variables and keys of the file follow from it. */
-import { evictionNames, prefetchNames } from "../../experts/policies/policies.ts";
+import { policyNames, prefetchNames } from "../../experts/policies/policies.ts";
 import { kvTypeNames } from "../../kv/types.ts";
 import type { AdapterOption } from "../../model/lora/adapters.ts";
 import { textPoolings } from "../../model/pooling.ts";
@@ -175,16 +175,16 @@ export const modelSettings = {
     fallbackText: "all stay in memory",
   }),
   expertPolicy: setting({
-    kind: oneOf(evictionNames),
+    kind: oneOf(policyNames),
     placeholder: "name",
-    about: `which expert leaves when another needs its place: ${evictionNames.join(", ")}`,
-    fallbackText: "lru",
+    about: `which experts stay and which are read ahead: ${policyNames.join(", ")}`,
+    fallbackText: "successors",
   }),
   expertPrefetch: setting({
     kind: oneOf(prefetchNames),
     placeholder: "name",
-    about: `which experts are read ahead: ${prefetchNames.join(", ")}`,
-    fallbackText: "next-gate",
+    about: `what is read ahead, in the place of the policy's own choice: ${prefetchNames.join(", ")}`,
+    fallbackText: "as the policy says",
   }),
   device: setting({
     kind: text("the name or number of a device, as `stowage devices` lists them", /^\w[\w.: -]*$/),

@@ -3,7 +3,7 @@
  * reads it. The same messages serve an engine on another machine.
  */
 import { z } from "zod";
-import { evictionNames, prefetchNames } from "../../experts/policies/policies.ts";
+import { policyNames, prefetchNames } from "../../experts/policies/policies.ts";
 import { kvTypeNames } from "../../kv/types.ts";
 import { poolings } from "../../model/pooling.ts";
 
@@ -115,7 +115,7 @@ export const toEngine = z.discriminatedUnion("type", [
       device: z.string().exactOptional(),
       deviceLayers: z.number().exactOptional(),
       expertMemory: z.union([z.number(), z.string()]).exactOptional(),
-      expertPolicy: z.enum(evictionNames).exactOptional(),
+      expertPolicy: z.enum(policyNames).exactOptional(),
       expertPrefetch: z.enum(prefetchNames).exactOptional(),
       prepare: z.enum(["auto", "never"]).exactOptional(),
       pooling: z.enum(poolings).exactOptional(),

@@ -1,4 +1,7 @@
-import { type EvictionPolicy, type ExpertId, least, type Moment } from "./policy.ts";
+import type { EvictionPolicy, ExpertId, Moment } from "./policy.ts";
+
+/** Ticks after which a use counts half: a tick is a layer, so 64 tokens of a model of 32 layers. */
+const halfLife = 2048;
 
 /**
  * Least frequently and recently used: counts of uses that halve every so often, so that what was popular long ago makes
@@ -6,13 +9,7 @@ import { type EvictionPolicy, type ExpertId, least, type Moment } from "./policy
  */
 export class LeastFrequentlyRecentlyUsed implements EvictionPolicy {
   readonly name = "lfru";
-  readonly #halfLife: number;
   readonly #score = new Map<ExpertId, { value: number; at: number }>();
-
-  /** @param halfLife ticks after which a use counts half: a tick is a layer, so 64 tokens of a model of 32 layers */
-  constructor(halfLife = 2048) {
-    this.#halfLife = halfLife;
-  }
 
   used(expert: ExpertId, { tick }: Moment): void {
     this.#score.set(expert, { value: this.#valueAt(expert, tick) + 1, at: tick });
@@ -24,12 +21,12 @@ export class LeastFrequentlyRecentlyUsed implements EvictionPolicy {
 
   left(): void {}
 
-  victim(candidates: readonly ExpertId[], { tick }: Moment): ExpertId {
-    return least(candidates, (expert) => this.#valueAt(expert, tick));
+  worth(expert: ExpertId, { tick }: Moment): number {
+    return this.#valueAt(expert, tick);
   }
 
   #valueAt(expert: ExpertId, tick: number): number {
     const score = this.#score.get(expert);
-    return score ? score.value * 2 ** ((score.at - tick) / this.#halfLife) : 0;
+    return score ? score.value * 2 ** ((score.at - tick) / halfLife) : 0;
   }
 }

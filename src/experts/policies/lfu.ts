@@ -1,4 +1,4 @@
-import { type EvictionPolicy, type ExpertId, least, type Moment } from "./policy.ts";
+import type { EvictionPolicy, ExpertId, Moment } from "./policy.ts";
 
 /**
  * Least frequently used: the expert with the fewest uses since the model was loaded leaves; of equals, the one
@@ -20,10 +20,8 @@ export class LeastFrequentlyUsed implements EvictionPolicy {
 
   left(): void {}
 
-  victim(candidates: readonly ExpertId[], { tick }: Moment): ExpertId {
+  worth(expert: ExpertId, { tick }: Moment): number {
     // Ages are below 1 here: they only part equals.
-    const value = (expert: ExpertId) =>
-      (this.#uses.get(expert) ?? 0) + (this.#lastUsed.get(expert) ?? 0) / (tick + 1);
-    return least(candidates, value);
+    return (this.#uses.get(expert) ?? 0) + (this.#lastUsed.get(expert) ?? 0) / (tick + 1);
   }
 }

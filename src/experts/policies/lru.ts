@@ -1,4 +1,4 @@
-import { type EvictionPolicy, type ExpertId, least, type Moment } from "./policy.ts";
+import type { EvictionPolicy, ExpertId, Moment } from "./policy.ts";
 
 /** Least recently used: the expert whose last use is longest ago leaves. */
 export class LeastRecentlyUsed implements EvictionPolicy {
@@ -17,7 +17,7 @@ export class LeastRecentlyUsed implements EvictionPolicy {
     this.#lastUsed.delete(expert);
   }
 
-  victim(candidates: readonly ExpertId[]): ExpertId {
-    return least(candidates, (expert) => this.#lastUsed.get(expert) ?? 0);
+  worth(expert: ExpertId): number {
+    return this.#lastUsed.get(expert) ?? 0;
   }
 }

@@ -1,4 +1,5 @@
-import type { LayerSeen, PrefetchPolicy, Wanted } from "./prefetch-policy.ts";
+import type { GuessedLayer } from "./policy.ts";
+import type { PrefetchPolicy, Wanted } from "./prefetch-policy.ts";
 
 /**
  * The next layer's router, run on the hidden state that the current layer's router sees (Mixtral-offloading, arXiv
@@ -8,9 +9,14 @@ import type { LayerSeen, PrefetchPolicy, Wanted } from "./prefetch-policy.ts";
  */
 export class NextGate implements PrefetchPolicy {
   readonly name = "next-gate";
-  readonly usesNextGate = true;
+  readonly sees = ["next-gate"] as const;
+  readonly #experts: number;
 
-  ahead({ layer, nextGate }: LayerSeen): readonly Wanted[] {
-    return nextGate.length > 0 ? [{ layer: layer + 1, experts: nextGate }] : [];
+  constructor({ experts }: { readonly experts: number }) {
+    this.#experts = experts;
+  }
+
+  guessed({ layer, experts }: GuessedLayer): Wanted {
+    return experts.map((expert) => layer * this.#experts + expert);
   }
 }

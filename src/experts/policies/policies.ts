@@ -2,36 +2,44 @@ import { LeastFrequentlyRecentlyUsed } from "./lfru.ts";
 import { LeastFrequentlyUsed } from "./lfu.ts";
 import { LeastRecentlyUsed } from "./lru.ts";
 import { NextGate } from "./next-gate.ts";
-import type { EvictionPolicy, ExpertShape } from "./policy.ts";
+import { PolicyPair } from "./pair.ts";
+import type { EvictionPolicy, PolicyShape } from "./policy.ts";
 import type { PrefetchPolicy } from "./prefetch-policy.ts";
 import { Successors } from "./successors.ts";
 
-const evictions = {
-  lru: () => new LeastRecentlyUsed(),
-  lfu: () => new LeastFrequentlyUsed(),
-  lfru: () => new LeastFrequentlyRecentlyUsed(),
-  successors: (shape) => new Successors(shape),
-} as const satisfies Record<string, (shape: ExpertShape) => EvictionPolicy>;
-
-export type EvictionName = keyof typeof evictions;
-
-export const evictionNames = Object.keys(evictions) as EvictionName[];
-
-/** A fresh policy of this name, for a model of this shape. */
-export function evictionPolicy(name: EvictionName, shape: ExpertShape): EvictionPolicy {
-  return evictions[name](shape);
+/** One policy: what it evicts by, and what it reads ahead. Where both are of one class, one object has both roles. */
+interface Entry {
+  readonly eviction: new (shape: PolicyShape) => EvictionPolicy;
+  readonly prefetch?: (new (shape: PolicyShape) => PrefetchPolicy) | undefined;
 }
 
+/** Every policy by its name, as published or as the field calls it. */
+const policies = {
+  lru: { eviction: LeastRecentlyUsed },
+  lfu: { eviction: LeastFrequentlyUsed },
+  lfru: { eviction: LeastFrequentlyRecentlyUsed },
+  successors: { eviction: Successors, prefetch: NextGate },
+} as const satisfies Record<string, Entry>;
+
+export type PolicyName = keyof typeof policies;
+
+export const policyNames = Object.keys(policies) as PolicyName[];
+
 const prefetches = {
-  none: () => undefined,
-  "next-gate": () => new NextGate(),
-} as const satisfies Record<string, () => PrefetchPolicy | undefined>;
+  none: undefined,
+  "next-gate": NextGate,
+} as const satisfies Record<string, (new (shape: PolicyShape) => PrefetchPolicy) | undefined>;
 
 export type PrefetchName = keyof typeof prefetches;
 
 export const prefetchNames = Object.keys(prefetches) as PrefetchName[];
 
-/** A fresh policy of this name; undefined for none. */
-export function prefetchPolicy(name: PrefetchName): PrefetchPolicy | undefined {
-  return prefetches[name]();
+/** A fresh policy of this name; what it reads ahead may be another's. */
+export function policyPair(name: PolicyName, shape: PolicyShape, prefetch?: PrefetchName): PolicyPair {
+  const own: Entry = policies[name];
+  const ahead = prefetch === undefined ? own.prefetch : prefetches[prefetch];
+  const eviction = new own.eviction(shape);
+  if (ahead === undefined) return new PolicyPair(eviction, undefined);
+  const both = (ahead as unknown) === own.eviction;
+  return new PolicyPair(eviction, both ? (eviction as PrefetchPolicy) : new ahead(shape));
 }

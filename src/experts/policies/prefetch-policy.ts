@@ -1,29 +1,13 @@
-import type { RoutedLayer } from "./policy.ts";
-
-/** What a decode step has shown at a layer, by the time when its experts are known. */
-export interface LayerSeen {
-  readonly layer: number;
-  /** Experts that the step chose. */
-  readonly chosen: readonly number[];
-  /** Experts that the next layer's router would choose for the hidden state of this one; empty at the last layer. */
-  readonly nextGate: readonly number[];
-  /** What the router showed of each token, where that is known. */
-  readonly routed?: RoutedLayer;
-}
-
-/** Experts of a layer, those first that matter most. */
-export interface Wanted {
-  readonly layer: number;
-  readonly experts: readonly number[];
-}
+import type { ExpertId, Observer } from "./policy.ts";
 
 /**
- * Which experts to read before they are asked for. No I/O and no clock: it is told what happened and says what it would
- * like; whether and when that is read, the mechanism decides.
+ * Experts to read before they are asked for, in this order, in the place of what the policy wanted before and what has
+ * not begun; undefined leaves that as it is. Those that are there already cost nothing.
  */
-export interface PrefetchPolicy {
-  readonly name: string;
-  /** Whether {@link LayerSeen.nextGate} is to be computed. */
-  readonly usesNextGate: boolean;
-  ahead(seen: LayerSeen): readonly Wanted[];
-}
+export type Wanted = readonly ExpertId[] | undefined;
+
+/**
+ * Which experts to read before they are asked for. It says what it would like; the mechanism reads it while the disk has
+ * nothing else to do, as long as the layer is to come.
+ */
+export type PrefetchPolicy = Observer<Wanted>;

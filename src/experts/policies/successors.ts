@@ -1,10 +1,11 @@
-import {
-  type EvictionPolicy,
-  type ExpertId,
-  type ExpertShape,
-  least,
-  type Moment,
-  type RoutedLayer,
+import type {
+  EvictionPolicy,
+  ExpertId,
+  Moment,
+  PolicyShape,
+  RoutedLayer,
+  RoutedToken,
+  StepToken,
 } from "./policy.ts";
 
 /** After so many tokens a use counts half, in each of the averages. */
@@ -29,9 +30,8 @@ interface Successions {
 /** The latest token of a request. */
 interface Latest {
   readonly token: number;
+  readonly position: number;
   readonly before: number | undefined;
-  /** The layer that it was seen at last. */
-  layer: number;
 }
 
 /** An expert whose next uses are waited for, to see whether the estimate was right. */
@@ -57,21 +57,19 @@ export class Successors implements EvictionPolicy {
   /** Of all tokens: how often each expert was used, and how many there were. */
   readonly #uses: Float32Array;
   #tokens = 1;
-  /** By token, the one that is longest ago first. */
-  readonly #after = new Map<number, Successions>();
+  /** By token: what followed it. The one that is longest ago first. */
+  readonly #counts = new Map<number, Successions>();
   readonly #latest = new Map<number, Latest>();
-  /** The request that a layer was run for last: there is one, or one stands for all. */
-  #request = 0;
+  /** What followed the tokens before the current ones, for layers that come later, and what followed the current ones. */
+  #after: Record<Watched["kind"], readonly Successions[]> = { later: [], next: [] };
   readonly #watched: Watched[][];
-  /** Layers that experts were used in: dense ones have none. */
-  readonly #layersSeen: number[] = [];
   /** Of experts whose layer comes later for the current token, and of the others. */
   readonly #weights = { later: startingWeights(), next: startingWeights() };
   readonly #features = new Float32Array(featureCount);
   #updates = 0;
   #draw = 1;
 
-  constructor({ layers, experts }: ExpertShape) {
+  constructor({ layers, experts }: PolicyShape) {
     const count = layers * experts;
     this.#layers = layers;
     this.#experts = experts;
@@ -80,59 +78,62 @@ export class Successors implements EvictionPolicy {
     this.#watched = Array.from({ length: layers }, () => []);
   }
 
-  routed({ layer, tokens }: RoutedLayer): void {
-    if (!this.#layersSeen.includes(layer)) this.#layersSeen.push(layer);
-    for (const { request, token, chosen } of tokens) {
-      const latest = this.#see(request, token, layer);
-      this.#learn(layer, chosen);
-      // Of several tokens of one request in a step, the last has been seen at the layers before.
-      this.#count(layer, chosen, latest.token === token ? latest.before : undefined);
+  began(tokens: readonly StepToken[]): void {
+    for (const token of tokens) this.#see(token);
+    const after = (token: number | undefined) => (token === undefined ? undefined : this.#counts.get(token));
+    const latest = tokens.map(({ request }) => this.#latest.get(request)!);
+    this.#after = {
+      later: latest.map(({ before }) => after(before)).filter((found) => found !== undefined),
+      next: latest.map(({ token }) => after(token)).filter((found) => found !== undefined),
+    };
+  }
+
+  routed({ layer, decoding, tokens }: RoutedLayer): void {
+    let last: RoutedToken | undefined;
+    for (const token of tokens) {
+      const before = last?.request === token.request ? last.token : this.#before(token);
+      if (decoding) this.#learn(layer, token.chosen);
+      this.#count(layer, token.chosen, before);
+      last = token;
     }
-    this.#watch(layer);
+    if (decoding) this.#watch(layer);
+    else if (layer === this.#layers - 1) for (const token of tokens) this.#see(token);
   }
 
   used(): void {}
   entered(): void {}
   left(): void {}
 
-  victim(candidates: readonly ExpertId[], { layer }: Moment): ExpertId {
-    const after = this.#successions();
-    return least(candidates, (expert) => {
-      const kind = this.#kindOf(expert, layer);
-      this.#describe(expert, after[kind], this.#features);
-      return dot(this.#weights[kind], this.#features);
-    });
+  worth(expert: ExpertId, { layer }: Moment): number {
+    const kind = this.#kindOf(expert, layer);
+    this.#describe(expert, this.#after[kind], this.#features);
+    return dot(this.#weights[kind], this.#features);
   }
 
-  #see(request: number, token: number, layer: number): Latest {
-    this.#request = request;
+  #see(token: StepToken): void {
+    const { request, position } = token;
+    this.#latest.set(request, { token: token.token, position, before: this.#before(token) });
+  }
+
+  /** The token before it in its request, which may have been seen with it. */
+  #before({ request, position }: StepToken): number | undefined {
     const latest = this.#latest.get(request);
-    if (latest && layer > latest.layer) {
-      latest.layer = layer;
-      return latest;
-    }
-    const next = { token, before: latest?.token, layer };
-    this.#latest.set(request, next);
-    return next;
+    if (latest?.position === position) return latest.before;
+    return latest?.position === position - 1 ? latest.token : undefined;
   }
 
-  #kindOf(expert: ExpertId, layer: number): "later" | "next" {
-    return Math.floor(expert / this.#experts) > layer ? "later" : "next";
+  #kindOf(expert: ExpertId, layer: number): Watched["kind"] {
+    return expert >= (layer + 1) * this.#experts ? "later" : "next";
   }
 
-  /** What followed the token before the current one, for layers that come later, and what followed the current one. */
-  #successions(): Record<"later" | "next", Successions | undefined> {
-    const latest = this.#latest.get(this.#request);
-    const of = (token: number | undefined) => (token === undefined ? undefined : this.#after.get(token));
-    return { later: of(latest?.before), next: of(latest?.token) };
-  }
-
-  #describe(expert: ExpertId, after: Successions | undefined, into: Float32Array): void {
+  #describe(expert: ExpertId, after: readonly Successions[], into: Float32Array): void {
     const share = this.#uses[expert]! / this.#tokens;
     let index = 0;
     for (const average of this.#averages) into[index++] = average[expert]!;
     into[index++] = share;
-    into[index++] = after ? (after.uses[expert]! + share) / (after.tokens + 1) : share;
+    let followed = after.length === 0 ? share : 0;
+    for (const { uses, tokens } of after) followed += (uses[expert]! + share) / (tokens + 1) / after.length;
+    into[index++] = followed;
     into[index] = 1;
   }
 
@@ -155,31 +156,24 @@ export class Successors implements EvictionPolicy {
   }
 
   #successionsAfter(token: number): Successions {
-    const found = this.#after.get(token) ?? { tokens: 0, uses: new Uint8Array(this.#uses.length) };
-    this.#after.delete(token);
-    this.#after.set(token, found);
-    if (this.#after.size * this.#uses.length > mostBytes)
-      this.#after.delete(this.#after.keys().next().value!);
+    const found = this.#counts.get(token) ?? { tokens: 0, uses: new Uint8Array(this.#uses.length) };
+    this.#counts.delete(token);
+    this.#counts.set(token, found);
+    if (this.#counts.size * this.#uses.length > mostBytes)
+      this.#counts.delete(this.#counts.keys().next().value!);
     return found;
   }
 
   /** Some experts, to be looked at again when their next chances have passed. */
   #watch(layer: number): void {
-    const after = this.#successions();
     for (let count = 0; count < watchedALayer; count++) {
-      const id = this.#drawn();
+      const id = this.#random() % this.#uses.length;
       const kind = this.#kindOf(id, layer);
       const features = new Float32Array(featureCount);
-      this.#describe(id, after[kind], features);
+      this.#describe(id, this.#after[kind], features);
       const watched = this.#watched[Math.floor(id / this.#experts)]!;
       watched.push({ expert: id % this.#experts, features, kind, left: horizon });
     }
-  }
-
-  /** An expert of the layers that have any. */
-  #drawn(): ExpertId {
-    const layer = this.#layersSeen[this.#random() % this.#layersSeen.length]!;
-    return layer * this.#experts + (this.#random() % this.#experts);
   }
 
   /** What a token's experts say of the estimates that were made of them. */

@@ -16,9 +16,10 @@ export class Belady implements EvictionPolicy {
     this.#uses = Array.from({ length: log.layers * log.experts }, () => []);
     this.#passed = new Uint32Array(this.#uses.length);
     let tick = 0;
-    for (const step of steps.filter(({ decoding }) => decoding)) {
+    for (const step of steps) {
       for (let layer = 0; layer < log.layers; layer++) {
         tick++;
+        if (!step.short) continue;
         for (const expert of usedExperts(log, step, layer))
           this.#uses[layer * log.experts + expert]!.push(tick);
       }
@@ -29,14 +30,8 @@ export class Belady implements EvictionPolicy {
   entered(): void {}
   left(): void {}
 
-  victim(candidates: readonly ExpertId[], { tick }: Moment): ExpertId {
-    let best = candidates[0]!;
-    let farthest = -1;
-    for (const expert of candidates) {
-      const next = this.#nextUse(expert, tick);
-      if (next > farthest) [best, farthest] = [expert, next];
-    }
-    return best;
+  worth(expert: ExpertId, { tick }: Moment): number {
+    return -this.#nextUse(expert, tick);
   }
 
   #nextUse(expert: ExpertId, tick: number): number {

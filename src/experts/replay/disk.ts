@@ -1,43 +1,34 @@
 /** A read on the simulated disk. */
 export interface SimulatedRead {
-  readonly kind: "demand" | "prefetch";
   done: boolean;
-  started: boolean;
 }
 
 /**
- * A disk that reads one record after the other, each in the same time: those that somebody waits for in their order, then
- * prefetches in theirs, as the engine's queue does. Its clock is told, in ms.
+ * A disk that reads one record after the other, each in the same time: those that somebody waits for in their order, then,
+ * when there are none, what is wanted ahead. Its clock is told, in ms.
  */
 export class SimulatedDisk {
   readonly #readMs: number;
+  readonly #ahead: (now: number) => SimulatedRead | undefined;
   readonly #demand: SimulatedRead[] = [];
-  readonly #prefetch: SimulatedRead[] = [];
   #current: SimulatedRead | undefined;
   /** When the current read ends; when there is none, until when nothing was to be read. */
   #time = 0;
   reads = 0;
 
-  constructor(readMs: number) {
+  /** @param ahead gives the next read that nobody waits for yet, when the disk is free for it */
+  constructor(readMs: number, ahead: (now: number) => SimulatedRead | undefined = () => undefined) {
     this.#readMs = readMs;
+    this.#ahead = ahead;
   }
 
-  push(kind: SimulatedRead["kind"], now: number): SimulatedRead {
+  /** A read that somebody waits for. */
+  demand(now: number): SimulatedRead {
     this.advance(now);
-    const read: SimulatedRead = { kind, done: false, started: false };
-    (kind === "demand" ? this.#demand : this.#prefetch).push(read);
+    const read: SimulatedRead = { done: false };
+    this.#demand.push(read);
     this.advance(now);
     return read;
-  }
-
-  /** Somebody waits for a prefetch now. */
-  promote(read: SimulatedRead): void {
-    if (this.#take(read)) this.#demand.push(read);
-  }
-
-  /** @returns false when it has begun */
-  cancel(read: SimulatedRead): boolean {
-    return this.#take(read);
   }
 
   /** Lets time pass up to `now`. */
@@ -48,12 +39,11 @@ export class SimulatedDisk {
         this.#current.done = true;
         this.#current = undefined;
       }
-      const next = this.#demand.shift() ?? this.#prefetch.shift();
+      const next = this.#demand.shift() ?? this.#ahead(this.#time);
       if (!next) {
         this.#time = Math.max(this.#time, now);
         return;
       }
-      next.started = true;
       this.reads++;
       this.#current = next;
       this.#time += this.#readMs;
@@ -68,11 +58,5 @@ export class SimulatedDisk {
       this.advance(time);
     }
     return time;
-  }
-
-  #take(read: SimulatedRead): boolean {
-    const index = this.#prefetch.indexOf(read);
-    if (index >= 0) this.#prefetch.splice(index, 1);
-    return index >= 0;
   }
 }

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { type EvictionName, evictionNames, evictionPolicy, prefetchPolicy } from "../policies/policies.ts";
+import { PolicyPair } from "../policies/pair.ts";
+import { type PolicyName, type PrefetchName, policyNames, policyPair } from "../policies/policies.ts";
 import type { RoutingLog } from "../trace/routing-log.ts";
 import { Belady } from "./belady.ts";
 import { SimulatedDisk } from "./disk.ts";
@@ -29,6 +30,7 @@ function logOf(experts: number, tokens: readonly Choice[]): RoutingLog {
     chosen: Uint16Array.from(tokens.flatMap(({ chosen }) => chosen.flat())),
     // The routers guess right.
     guessed: Uint16Array.from(tokens.flatMap(({ chosen }) => [...chosen.slice(1), chosen[0]!].flat())),
+    early: Uint16Array.from(tokens.flatMap(({ chosen }) => chosen.flat())),
   };
 }
 
@@ -59,7 +61,8 @@ function run(log: RoutingLog, setup: Omit<ReplaySetup, "costs">, readMs = 1) {
   return replay.result;
 }
 
-const eviction = (name: EvictionName, log: RoutingLog) => evictionPolicy(name, log);
+const policy = (name: PolicyName, log: RoutingLog, prefetch: PrefetchName = "none") =>
+  policyPair(name, { ...log, slots: 4 }, prefetch);
 
 describe("a replay", () => {
   it("of lru hits what a plain list hits", () => {
@@ -67,7 +70,7 @@ describe("a replay", () => {
       fc.property(traces, slots, (log, slots) => {
         // Of two that were used by the same token, either may go.
         fc.pre(log.used === 1);
-        const { hits, misses, uses, reads, stallMs } = run(log, { slots, eviction: eviction("lru", log) });
+        const { hits, misses, uses, reads, stallMs } = run(log, { slots, policy: policy("lru", log) });
         let list: number[] = [];
         let expected = 0;
         for (let row = 0; row < log.count * log.layers; row++) {
@@ -87,9 +90,12 @@ describe("a replay", () => {
   it("no eviction misses less than Belady's", () => {
     fc.assert(
       fc.property(traces, slots, (log, slots) => {
-        const best = run(log, { slots, eviction: new Belady(log, stepsOf(log)) }).misses;
-        for (const name of evictionNames) {
-          assert.ok(run(log, { slots, eviction: eviction(name, log) }).misses >= best, name);
+        const best = run(log, {
+          slots,
+          policy: new PolicyPair(new Belady(log, stepsOf(log)), undefined),
+        }).misses;
+        for (const name of policyNames) {
+          assert.ok(run(log, { slots, policy: policy(name, log) }).misses >= best, name);
         }
       }),
     );
@@ -105,22 +111,14 @@ describe("a replay", () => {
       experts,
       Array.from({ length: 30 }, (_, step) => token(step)),
     );
-    const setup = { slots: 3, eviction: eviction("lru", log) };
+    const setup = { slots: 3, policy: policy("lru", log) };
     const without = run(log, setup);
-    const ahead = run(log, {
-      slots: 3,
-      eviction: eviction("lru", log),
-      prefetch: prefetchPolicy("next-gate"),
-    });
+    const ahead = run(log, { slots: 3, policy: policy("lru", log, "next-gate") });
     assert.equal(without.misses, 90);
     assert.deepEqual([ahead.misses, ahead.late, ahead.wasted, ahead.reads], [30, 0, 0, 90]);
     assert.equal(ahead.stallMs, 30);
     // A disk that takes longer than a layer: they are under way when they are asked for.
-    const slow = run(
-      log,
-      { slots: 3, eviction: eviction("lru", log), prefetch: prefetchPolicy("next-gate") },
-      3,
-    );
+    const slow = run(log, { slots: 3, policy: policy("lru", log, "next-gate") }, 3);
     assert.deepEqual([slow.misses, slow.late], [30, 60]);
     assert.ok(slow.stallMs < 90 * 3 - 60);
   });
@@ -129,7 +127,7 @@ describe("a replay", () => {
     const decode = (step: number) => ({ step, decoded: true, chosen: [[step % 2]] });
     const prompt = Array.from({ length: 6 }, (_, token) => ({ step: 10, decoded: false, chosen: [[token]] }));
     const log = logOf(experts, [...[0, 1, 2, 3].map(decode), ...prompt, ...[12, 13].map(decode)]);
-    const { hits, misses, tokens } = run(log, { slots: 3, eviction: eviction("lru", log) });
+    const { hits, misses, tokens } = run(log, { slots: 3, policy: policy("lru", log) });
     assert.deepEqual([hits, misses, tokens], [4, 2, 6]);
   });
 
@@ -138,7 +136,7 @@ describe("a replay", () => {
       experts,
       [0, 1, 0, 1].map((expert, step) => ({ step, decoded: true, chosen: [[expert]] })),
     );
-    const replay = new Replay(log, { slots: 2, eviction: eviction("lru", log), costs });
+    const replay = new Replay(log, { slots: 2, policy: policy("lru", log), costs });
     const steps = stepsOf(log);
     replay.run(steps.slice(0, 2));
     replay.clearCounts();
@@ -157,26 +155,17 @@ describe("a replay", () => {
 });
 
 describe("a simulated disk", () => {
-  it("reads one after the other, demands before prefetches, and never stops one that has begun", () => {
-    const disk = new SimulatedDisk(10);
-    const [first, second] = [disk.push("prefetch", 0), disk.push("prefetch", 0)];
-    const demand = disk.push("demand", 5);
+  it("reads one after the other, demands before what is read ahead, and never stops one that has begun", () => {
+    const [first, second] = [{ done: false }, { done: false }];
+    const ahead = [first, second];
+    const disk = new SimulatedDisk(10, () => ahead.shift());
+    disk.advance(0);
+    const demand = disk.demand(5);
     assert.equal(disk.wait([demand], 5), 20);
-    assert.deepEqual([first.done, second.started], [true, true]);
-    assert.equal(disk.cancel(second), false);
+    assert.deepEqual([first.done, second.done], [true, false]);
     assert.equal(disk.wait([second], 22), 30);
     // Nothing was to be read for a while.
-    assert.equal(disk.wait([disk.push("demand", 100)], 100), 110);
+    assert.equal(disk.wait([disk.demand(100)], 100), 110);
     assert.equal(disk.reads, 4);
-  });
-
-  it("brings a prefetch forward that somebody waits for, and drops one that nobody wants", () => {
-    const disk = new SimulatedDisk(10);
-    const reads = Array.from({ length: 4 }, () => disk.push("prefetch", 0));
-    disk.promote(reads[3]!);
-    assert.equal(disk.wait([reads[3]!], 0), 20);
-    assert.equal(disk.cancel(reads[2]!), true);
-    disk.advance(1000);
-    assert.deepEqual([reads[1]!.done, reads[2]!.done, disk.reads], [true, false, 3]);
   });
 });

@@ -1,13 +1,17 @@
-import type { EvictionPolicy, ExpertId, Moment } from "../policies/policy.ts";
-import type { PrefetchPolicy } from "../policies/prefetch-policy.ts";
+import type { PolicyPair } from "../policies/pair.ts";
+import type { ExpertId, Moment } from "../policies/policy.ts";
+import type { Wanted } from "../policies/prefetch-policy.ts";
 import type { RoutingLog } from "../trace/routing-log.ts";
+import { Victims } from "../victims.ts";
 import { SimulatedDisk, type SimulatedRead } from "./disk.ts";
-import { guessedExperts, type ReplayStep, routedTokens, usedExperts } from "./steps.ts";
+import { guessedExperts, type ReplayStep, routedTokens, stepTokens, usedExperts } from "./steps.ts";
 
 /** What things take, ms. */
 export interface ReplayCosts {
-  /** A layer of a decode step: attention and router, then the experts, half of it each. */
+  /** Of a decode step, from the experts of one layer to those of the next: both networks, attention and router. */
   readonly layerMs: number;
+  /** Of that, attention and router. Default: a half. */
+  readonly attentionMs?: number;
   /** One expert from the disk. */
   readonly readMs: number;
 }
@@ -15,8 +19,7 @@ export interface ReplayCosts {
 export interface ReplaySetup {
   /** Experts that fit, of all layers together. */
   readonly slots: number;
-  readonly eviction: EvictionPolicy;
-  readonly prefetch?: PrefetchPolicy | undefined;
+  readonly policy: PolicyPair;
   readonly costs: ReplayCosts;
 }
 
@@ -25,12 +28,13 @@ export interface ReplayResult {
   readonly tokens: number;
   readonly uses: number;
   readonly hits: number;
-  /** Asked for while their prefetch was under way or waited for its turn. */
+  /** Asked for while they were read ahead. */
   readonly late: number;
-  /** Asked for, and nobody had thought of them. */
+  /** Asked for, and nobody had begun to read them. */
   readonly misses: number;
   /** Experts that were read, whoever wanted them; those of prompts among them. */
   readonly reads: number;
+  /** Read ahead and not used when their layer came. */
   readonly wasted: number;
   readonly stallMs: number;
 }
@@ -39,35 +43,41 @@ export interface ReplayResult {
 interface Resident {
   readonly id: ExpertId;
   read: SimulatedRead;
-  prefetched: boolean;
-  /** Came for a prompt, and was not used by a decode step since: the first to leave, as in the engine. */
-  passing: boolean;
+  /** Read ahead, and its layer has not come yet. */
+  ahead: boolean;
 }
 
-/**
- * Runs a policy over a trace: the engine's cache with a disk and a computation that only take time. What was read ahead is
- * kept until its layer has run. It differs from the engine in that a policy is asked as soon as the router is known, and
- * its reads queue behind the demands of the layer.
- */
+const none = { tokens: 0, uses: 0, hits: 0, late: 0, misses: 0, wasted: 0, stallMs: 0 };
+
+/** Runs a policy over a trace: the engine's cache, with a disk and a computation that only take time. */
 export class Replay {
   readonly #log: RoutingLog;
   readonly #setup: ReplaySetup;
   readonly #disk: SimulatedDisk;
+  readonly #victims: Victims;
   readonly #residents = new Map<ExpertId, Resident>();
+  /** Came for a prompt or in vain, and were not used by a decode step since: the first to leave, the latest before the others. */
+  readonly #passing: ExpertId[] = [];
+  /** The experts that are computed with. */
+  #held = new Set<ExpertId>();
+  /** What is to be read ahead, and, until its layer has come, what of it is there. */
+  #wanted = new Set<ExpertId>();
+  #moment: Moment = { tick: 0, layer: -1 };
   #now = 0;
-  #tick = 0;
-  #totals = { tokens: 0, uses: 0, hits: 0, late: 0, misses: 0, wasted: 0, stallMs: 0 };
+  #began = { ms: 0, stallMs: 0 };
+  #totals = { ...none };
   #readsBefore = 0;
 
   constructor(log: RoutingLog, setup: ReplaySetup) {
     this.#log = log;
     this.#setup = setup;
-    this.#disk = new SimulatedDisk(setup.costs.readMs);
+    this.#disk = new SimulatedDisk(setup.costs.readMs, () => this.#readAhead());
+    this.#victims = new Victims(setup.policy.eviction);
   }
 
   /** Counts from here on; cache and policies keep what they have. */
   clearCounts(): void {
-    this.#totals = { tokens: 0, uses: 0, hits: 0, late: 0, misses: 0, wasted: 0, stallMs: 0 };
+    this.#totals = { ...none };
     this.#readsBefore = this.#disk.reads;
   }
 
@@ -77,126 +87,201 @@ export class Replay {
 
   run(steps: readonly ReplayStep[]): void {
     for (const step of steps) {
-      for (let layer = 0; layer < this.#log.layers; layer++) {
-        if (step.decoding) this.#decode(step, layer);
-        else this.#prefill(step, layer);
-      }
-      if (step.decoding) this.#totals.tokens += step.rows.length;
+      const before = { ...this.#totals };
+      if (step.short) this.#decode(step);
+      else for (let layer = 0; layer < this.#log.layers; layer++) this.#prefill(step, layer);
+      if (!step.decoding) this.#totals = before;
     }
   }
 
-  #decode(step: ReplayStep, layer: number): void {
-    const { eviction, prefetch, costs } = this.#setup;
-    const now: Moment = { tick: ++this.#tick, layer };
-    this.#pass(costs.layerMs / 2);
+  #decode(step: ReplayStep): void {
+    const { policy } = this.#setup;
+    this.#moment = { tick: this.#moment.tick, layer: -1 };
+    this.#began = { ms: this.#now, stallMs: this.#totals.stallMs };
+    this.#want(policy.began(stepTokens(this.#log, step), this.#moment));
+    for (let layer = 0; layer < this.#log.layers; layer++) this.#decodeLayer(step, layer);
+    const stallMs = this.#totals.stallMs - this.#began.stallMs;
+    policy.stepped({ ms: this.#now - this.#began.ms, stallMs }, this.#moment);
+    this.#totals.tokens += step.rows.length;
+  }
+
+  #decodeLayer(step: ReplayStep, layer: number): void {
+    const { policy, costs } = this.#setup;
+    const { layerMs, attentionMs = layerMs / 2 } = costs;
+    if (policy.sees("pre-attention")) {
+      this.#pass(layerMs - attentionMs);
+      this.#guess(step, layer, "early");
+      this.#pass(attentionMs);
+    } else this.#pass(layerMs);
+    this.#moment = { tick: this.#moment.tick + 1, layer };
+    const asked = this.#now;
     const chosen = usedExperts(this.#log, step, layer);
-    const routed = { layer, tokens: routedTokens(this.#log, step, layer) };
-    eviction.routed?.(routed, now);
-    for (const expert of chosen) eviction.used(this.#id(layer, expert), now);
-    const held = this.#acquire(layer, chosen, now);
-    if (prefetch) {
-      const nextGate = prefetch.usesNextGate ? guessedExperts(this.#log, step, layer) : [];
-      for (const wanted of prefetch.ahead({ layer, chosen, nextGate, routed })) {
-        for (const expert of wanted.experts) this.#prefetch(this.#id(wanted.layer, expert), held, now);
-      }
+    if (chosen.length > this.#setup.slots) {
+      this.#prefill(step, layer);
+      return;
     }
-    const ready = this.#disk.wait(
-      [...held.values()].map(({ read }) => read),
-      this.#now,
-    );
-    this.#totals.stallMs += ready - this.#now;
+    const waited = this.#acquire(layer, chosen);
+    this.#routed(step, layer, true);
+    if (policy.sees("next-gate") && layer < this.#log.layers - 1) this.#guess(step, layer + 1, "guessed");
+    const ready = this.#disk.wait(waited, this.#now);
+    this.#totals.stallMs += ready - asked;
     this.#now = ready;
-    this.#pass(costs.layerMs / 2);
+    this.#victims.refresh(this.#candidates(), this.#moment);
   }
 
-  /** The experts of a layer, those that are missing under way. */
-  #acquire(layer: number, chosen: readonly number[], now: Moment): Map<ExpertId, Resident> {
-    const held = new Map<ExpertId, Resident>();
+  /** The experts of a layer are held, those that are missing under way. @returns reads that are not done */
+  #acquire(layer: number, chosen: readonly number[]): SimulatedRead[] {
+    const { eviction } = this.#setup.policy;
+    const ids = chosen.map((expert) => this.#id(layer, expert));
+    this.#held = new Set(ids);
+    this.#totals.uses += ids.length;
+    const waited: SimulatedRead[] = [];
     const missing: ExpertId[] = [];
-    this.#totals.uses += chosen.length;
-    for (const expert of chosen) {
-      const id = this.#id(layer, expert);
+    for (const id of ids) {
+      eviction.used(id, this.#moment);
+      this.#wanted.delete(id);
       const resident = this.#residents.get(id);
       if (!resident) {
         missing.push(id);
         continue;
       }
-      held.set(id, resident);
+      resident.ahead = false;
+      this.#stay(id);
       if (resident.read.done) this.#totals.hits++;
       else {
         this.#totals.late++;
-        this.#disk.promote(resident.read);
+        waited.push(resident.read);
       }
-      resident.prefetched = false;
-      resident.passing = false;
     }
-    this.#dropUnused(layer);
+    this.#passed(layer);
     for (const id of missing) {
       this.#totals.misses++;
-      this.#makeRoom(held, now);
-      held.set(id, this.#load(id, "demand", now));
+      this.#makeRoom("demand");
+      waited.push(this.#enter(id, this.#disk.demand(this.#now), false).read);
     }
-    return held;
+    return waited;
   }
 
-  /** Prefetches of a layer that has come without them: those that wait are cancelled, the others may leave. */
-  #dropUnused(layer: number): void {
-    const { experts } = this.#log;
-    for (const resident of [...this.#residents.values()]) {
-      if (!resident.prefetched || Math.floor(resident.id / experts) !== layer) continue;
-      resident.prefetched = false;
-      if (this.#disk.cancel(resident.read)) this.#leave(resident);
-      else {
-        this.#totals.wasted++;
-        resident.passing = true;
-      }
+  /** What was wanted of a layer that has come is wanted no more; what was read of it in vain may leave first. */
+  #passed(layer: number): void {
+    const first = this.#id(layer, 0);
+    for (let id = first; id < first + this.#log.experts; id++) {
+      this.#wanted.delete(id);
+      const resident = this.#residents.get(id);
+      if (!resident?.ahead) continue;
+      this.#totals.wasted++;
+      resident.ahead = false;
+      this.#passing.push(id);
     }
   }
 
-  #prefetch(id: ExpertId, held: ReadonlyMap<ExpertId, Resident>, now: Moment): void {
-    if (this.#residents.has(id) || !this.#makeRoom(held, now)) return;
-    this.#load(id, "prefetch", now).prefetched = true;
+  #stay(id: ExpertId): void {
+    const index = this.#passing.lastIndexOf(id);
+    if (index >= 0) this.#passing.splice(index, 1);
+  }
+
+  #routed(step: ReplayStep, layer: number, decoding: boolean): void {
+    const { policy } = this.#setup;
+    if (!policy.seesRouting) return;
+    const tokens = routedTokens(this.#log, step, layer, policy.sees("probabilities"));
+    this.#want(policy.routed({ layer, decoding, tokens }, this.#moment));
+  }
+
+  #guess(step: ReplayStep, layer: number, kind: "guessed" | "early"): void {
+    const experts = guessedExperts(this.#log, step, layer, kind);
+    if (experts.length > 0) this.#want(this.#setup.policy.guessed({ layer, experts }, this.#moment));
+  }
+
+  #want(wanted: Wanted): void {
+    if (wanted) this.#wanted = new Set(wanted);
+    this.#disk.advance(this.#now);
+  }
+
+  /** The next read ahead, which takes a slot now. */
+  #readAhead(): SimulatedRead | undefined {
+    for (const id of this.#wanted) {
+      if (this.#residents.has(id)) continue;
+      if (!this.#makeRoom("prefetch")) return undefined;
+      return this.#enter(id, { done: false }, true).read;
+    }
+    return undefined;
   }
 
   /** A prompt needs most experts of a layer, one after the other; those that it brings in leave first. */
   #prefill(step: ReplayStep, layer: number): void {
-    const now: Moment = { tick: this.#tick, layer };
-    const held = new Map<ExpertId, Resident>();
+    this.#moment = { tick: this.#moment.tick + 1, layer };
+    this.#held.clear();
+    this.#wanted.clear();
     for (const expert of usedExperts(this.#log, step, layer)) {
       const id = this.#id(layer, expert);
-      const resident = this.#residents.get(id);
-      if (resident) resident.prefetched = false;
-      else if (this.#makeRoom(held, now)) this.#load(id, "demand", now).passing = true;
-      this.#now = this.#disk.wait(
-        [this.#residents.get(id)?.read].filter((read) => read !== undefined),
-        this.#now,
-      );
+      let resident = this.#residents.get(id);
+      if (resident) resident.ahead = false;
+      else {
+        this.#makeRoom("demand");
+        resident = this.#enter(id, this.#disk.demand(this.#now), false);
+        this.#passing.push(id);
+      }
+      this.#now = this.#disk.wait([resident.read], this.#now);
     }
+    this.#routed(step, layer, false);
   }
 
-  #load(id: ExpertId, kind: SimulatedRead["kind"], now: Moment): Resident {
-    const resident = { id, read: this.#disk.push(kind, this.#now), prefetched: false, passing: false };
+  #enter(id: ExpertId, read: SimulatedRead, ahead: boolean): Resident {
+    const resident = { id, read, ahead };
     this.#residents.set(id, resident);
-    this.#setup.eviction.entered(id, now);
+    this.#setup.policy.eviction.entered(id, this.#moment);
     return resident;
   }
 
-  /** @returns whether there is a slot: nothing leaves that is held, under way, or read ahead for a layer to come */
-  #makeRoom(held: ReadonlyMap<ExpertId, Resident>, now: Moment): boolean {
-    if (this.#residents.size < this.#setup.slots) return true;
-    const candidates = [...this.#residents.values()].filter(
-      ({ id, read, prefetched }) => !held.has(id) && read.done && !prefetched,
-    );
-    if (candidates.length === 0) return false;
-    const passing = candidates.findLast((resident) => resident.passing);
-    const ids = candidates.map(({ id }) => id);
-    this.#leave(passing ?? this.#residents.get(this.#setup.eviction.victim(ids, now))!);
+  /** @returns whether there is a slot: nothing leaves that is held or under way, or that is wanted, but for a demand */
+  #makeRoom(kind: "demand" | "prefetch"): boolean {
+    while (this.#residents.size >= this.#setup.slots) {
+      const id = this.#next() ?? (kind === "demand" ? this.#anyOther() : undefined);
+      if (id === undefined && kind === "prefetch") return false;
+      if (id === undefined) this.#waitForOne();
+      else this.#leave(id);
+    }
     return true;
   }
 
-  #leave({ id }: Resident): void {
+  #next(): ExpertId | undefined {
+    const mayLeave = (id: ExpertId) => this.#leaves(id);
+    const id = this.#passing.findLast(mayLeave) ?? this.#victims.take(mayLeave);
+    if (id !== undefined) return id;
+    this.#victims.refresh(this.#candidates(), this.#moment);
+    return this.#victims.take(mayLeave);
+  }
+
+  #anyOther(): ExpertId | undefined {
+    const others = [...this.#residents.values()];
+    return others.find(({ id, read }) => read.done && !this.#held.has(id))?.id;
+  }
+
+  /** Reads ahead hold every slot. */
+  #waitForOne(): void {
+    const reading = [...this.#residents.values()].filter(({ id, read }) => !read.done && !this.#held.has(id));
+    if (reading.length === 0) throw new Error("a layer needs more experts than there are slots");
+    this.#now = this.#disk.wait(
+      reading.slice(0, 1).map(({ read }) => read),
+      this.#now,
+    );
+  }
+
+  #leaves(id: ExpertId): boolean {
+    const resident = this.#residents.get(id);
+    if (!resident || this.#held.has(id) || this.#wanted.has(id)) return false;
+    return resident.read.done && !resident.ahead;
+  }
+
+  /** Who may leave when the experts that are held now are let go. */
+  *#candidates(): Iterable<ExpertId> {
+    for (const { id, ahead } of this.#residents.values()) if (!ahead && !this.#wanted.has(id)) yield id;
+  }
+
+  #leave(id: ExpertId): void {
     this.#residents.delete(id);
-    this.#setup.eviction.left(id);
+    this.#stay(id);
+    this.#setup.policy.eviction.left(id);
   }
 
   #pass(milliseconds: number): void {

@@ -1,4 +1,5 @@
-import type { RoutedToken } from "../policies/policy.ts";
+import type { RoutedToken, StepToken } from "../policies/policy.ts";
+import { isShort } from "../short-steps.ts";
 import { probabilities, type RoutingLog } from "../trace/routing-log.ts";
 
 /** One step of a trace: tokens that ran together. */
@@ -7,6 +8,8 @@ export interface ReplayStep {
   readonly rows: readonly number[];
   /** Whether every token was decoded; else there are prompts among them. */
   readonly decoding: boolean;
+  /** Whether it asks for experts as decode steps do; long prompts go through nearly all. */
+  readonly short: boolean;
 }
 
 /** The steps of a log, in order. */
@@ -16,7 +19,8 @@ export function stepsOf(log: RoutingLog): ReplayStep[] {
     let end = first + 1;
     while (end < log.count && log.step[end] === log.step[first]) end++;
     const rows = Array.from({ length: end - first }, (_, index) => first + index);
-    steps.push({ rows, decoding: rows.every((row) => log.decoded[row] === 1) });
+    const decoding = rows.every((row) => log.decoded[row] === 1);
+    steps.push({ rows, decoding, short: isShort(rows.length, log) });
     first = end;
   }
   return steps;
@@ -29,28 +33,56 @@ export function usedExperts(log: RoutingLog, { rows }: ReplayStep, layer: number
   return [...found];
 }
 
-/** The experts that the routers of a step at `layer` expect in the next; none where the log does not tell. */
-export function guessedExperts(log: RoutingLog, { rows }: ReplayStep, layer: number): number[] {
-  const { guessed, layers, used } = log;
-  if (!guessed || layer === layers - 1) return [];
+/**
+ * What the router of a layer was expected to choose for a step: `guessed` on the residual stream of the layer before,
+ * `early` on the layer's own before attention; none where the log does not tell.
+ */
+export function guessedExperts(
+  log: RoutingLog,
+  { rows }: ReplayStep,
+  layer: number,
+  kind: "guessed" | "early",
+): number[] {
+  const { layers, used } = log;
+  const guesses = log[kind];
+  const at = kind === "guessed" ? layer - 1 : layer;
+  if (!guesses || at < 0) return [];
   const found = new Set<number>();
   for (const row of rows) {
-    const start = (row * layers + layer) * used;
-    for (const expert of guessed.subarray(start, start + used)) found.add(expert);
+    const start = (row * layers + at) * used;
+    for (const expert of guesses.subarray(start, start + used)) found.add(expert);
   }
   return [...found];
 }
 
-/** What a layer shows of the tokens of a step. */
-export function routedTokens(log: RoutingLog, { rows }: ReplayStep, layer: number): RoutedToken[] {
-  const { scores } = log;
+/** The tokens of a step. */
+export function stepTokens(log: RoutingLog, { rows }: ReplayStep): StepToken[] {
+  return rows.map((row) => tokenOf(log, row));
+}
+
+/** What a layer shows of the tokens of a step. @param withProbabilities of a log without scores, those of the choice */
+export function routedTokens(
+  log: RoutingLog,
+  { rows }: ReplayStep,
+  layer: number,
+  withProbabilities: boolean,
+): RoutedToken[] {
   return rows.map((row) => {
-    const all = new Float32Array(log.experts);
-    const chosen = chosenOf(log, row, layer);
-    if (scores) probabilities({ ...log, scores }, row, layer, all);
-    else for (const expert of chosen) all[expert] = 1 / log.used;
-    return { request: log.request[row]!, token: log.token[row]!, chosen, probabilities: all };
+    const token = { ...tokenOf(log, row), chosen: chosenOf(log, row, layer) };
+    return withProbabilities ? { ...token, probabilities: probabilitiesOf(log, row, layer) } : token;
   });
+}
+
+function tokenOf(log: RoutingLog, row: number): StepToken {
+  return { request: log.request[row]!, token: log.token[row]!, position: log.position[row]! };
+}
+
+function probabilitiesOf(log: RoutingLog, row: number, layer: number): Float32Array {
+  const all = new Float32Array(log.experts);
+  const { scores } = log;
+  if (scores) probabilities({ ...log, scores }, row, layer, all);
+  else for (const expert of chosenOf(log, row, layer)) all[expert] = 1 / log.used;
+  return all;
 }
 
 function chosenOf({ chosen, layers, used }: RoutingLog, row: number, layer: number): Uint16Array {

@@ -2,16 +2,16 @@
  * The file format of routing traces. A line of JSON tells the source; then come chunks of whole records, compressed, each
  * with its length and checksum, so that a trace is readable up to its last whole chunk however its writer ended.
  *
- *     "STOWAGE ROUTING 1\n", JSON of the source, "\n",
+ *     "STOWAGE ROUTING 2\n", JSON of the source, "\n",
  *     chunks: u32 compressed bytes, u32 records, u32 CRC-32 of the compressed bytes, bytes (deflate, raw)
  *
  * A record is one token, little endian: u32 request, u32 position, i32 token, u32 step, u32 decoded; then for all layers
- * F32 peaks, u16 chosen experts [used], u16 guessed experts [used] and u8 drops [experts], see `routing-log.ts`; filled up
+ * F32 peaks, u16 chosen experts [used], u16 guessed and u16 early experts [used] each, and u8 drops [experts], see `routing-log.ts`; filled up
  * to a multiple of 4 bytes.
  */
 import type { RoutingSource } from "./routing-log.ts";
 
-export const magic = "STOWAGE ROUTING 1\n";
+export const magic = "STOWAGE ROUTING 2\n";
 export const chunkHeadBytes = 12;
 /** Of chunks that are not compressed yet; larger ones gain nothing, and more would be lost with the last. */
 export const chunkBytes = 1 << 20;
@@ -24,6 +24,7 @@ export interface RecordLayout {
   readonly peaks: number;
   readonly chosen: number;
   readonly guessed: number;
+  readonly early: number;
   readonly drops: number;
   readonly bytes: number;
 }
@@ -32,6 +33,7 @@ export function recordLayout({ layers, experts, used }: RoutingSource): RecordLa
   const peaks = headWords * 4;
   const chosen = peaks + layers * 4;
   const guessed = chosen + layers * used * 2;
-  const drops = guessed + layers * used * 2;
-  return { peaks, chosen, guessed, drops, bytes: Math.ceil((drops + layers * experts) / 4) * 4 };
+  const early = guessed + layers * used * 2;
+  const drops = early + layers * used * 2;
+  return { peaks, chosen, guessed, early, drops, bytes: Math.ceil((drops + layers * experts) / 4) * 4 };
 }

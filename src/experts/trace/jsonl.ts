@@ -96,6 +96,7 @@ function logOf(path: string, tokens: readonly Token[]): RoutingLog {
     decoded: new Uint8Array(count).fill(1),
     chosen,
     guessed: undefined,
+    early: undefined,
     scores: undefined,
   };
 }

@@ -111,6 +111,7 @@ function emptyLog(shape: RoutingSource, count: number) {
     decoded: new Uint8Array(count),
     chosen: new Uint16Array(count * layers * used),
     guessed: new Uint16Array(count * layers * used),
+    early: new Uint16Array(count * layers * used),
     scores: { peak: new Float32Array(count * layers), drop: new Uint8Array(count * layers * experts) },
   };
 }
@@ -137,7 +138,7 @@ function fill(
     for (let layer = 0; layer < layers; layer++) {
       log.scores.peak[index * layers + layer] = raw.readFloatLE(at + peaks + layer * 4);
     }
-    for (const kind of ["chosen", "guessed"] as const) {
+    for (const kind of ["chosen", "guessed", "early"] as const) {
       for (let place = 0; place < layers * used; place++) {
         const expert = raw.readUInt16LE(at + ids[kind] + place * 2);
         if (expert >= experts) throw invalid(path, "expert", expert, `below ${experts}`);

@@ -33,6 +33,8 @@ export interface RoutingLog extends RoutingSource {
    * next layer's experts, 0 for the last layer. Where the source tells.
    */
   readonly guessed: Uint16Array | undefined;
+  /** What the layer's own router would choose for the residual stream before its attention, [layers][used] a token. */
+  readonly early: Uint16Array | undefined;
   /** What the router said of all experts, where the source tells; see {@link RouterScores}. */
   readonly scores: RouterScores | undefined;
 }

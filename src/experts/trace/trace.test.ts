@@ -34,6 +34,7 @@ function tokenOf({ layers, experts, used }: RoutingSource, seed: number): Record
     logits,
     chosen,
     guessed: chosen.toReversed(),
+    early: chosen.toReversed(),
   };
 }
 

@@ -22,8 +22,9 @@ export interface TokenRouting {
   readonly logits: readonly Float32Array[];
   /** Experts by falling rank, [used] each. */
   readonly chosen: readonly Int32Array[];
-  /** See `RoutingLog.guessed`. */
+  /** See `RoutingLog.guessed` and `RoutingLog.early`. */
   readonly guessed: readonly Int32Array[];
+  readonly early: readonly Int32Array[];
 }
 
 /** Chunks that wait for the disk at most, before {@link RoutingTraceWriter.ready} makes its caller wait. */
@@ -73,9 +74,9 @@ export class RoutingTraceWriter {
   }
 
   /** Records one token. */
-  add(token: TokenToRecord, { logits, chosen, guessed }: TokenRouting): void {
+  add(token: TokenToRecord, routing: TokenRouting): void {
     const { layers, experts, used } = this.#source;
-    const { peaks, chosen: chosenAt, guessed: guessedAt, drops, bytes } = this.#layout;
+    const { peaks, drops, bytes, ...ids } = this.#layout;
     const chunk = this.#chunk;
     const start = this.#records * bytes;
     const head = [token.request, token.position, token.token, token.step, token.decoded ? 1 : 0];
@@ -83,14 +84,15 @@ export class RoutingTraceWriter {
       chunk.writeInt32LE(value | 0, start + index * 4);
     });
     for (let layer = 0; layer < layers; layer++) {
-      const row = logits[layer]!;
+      const row = routing.logits[layer]!;
       let peak = Number.NEGATIVE_INFINITY;
       for (let expert = 0; expert < experts; expert++) peak = Math.max(peak, row[expert]!);
       chunk.writeFloatLE(peak, start + peaks + layer * 4);
       for (let rank = 0; rank < used; rank++) {
         const place = start + (layer * used + rank) * 2;
-        chunk.writeUInt16LE(chosen[layer]![rank]!, place + chosenAt);
-        chunk.writeUInt16LE(guessed[layer]![rank]!, place + guessedAt);
+        for (const kind of ["chosen", "guessed", "early"] as const) {
+          chunk.writeUInt16LE(routing[kind][layer]![rank]!, place + ids[kind]);
+        }
       }
       const at = start + drops + layer * experts;
       for (let expert = 0; expert < experts; expert++) {
