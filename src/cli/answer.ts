@@ -82,8 +82,10 @@ function expertsLine(model: Model): string {
     prefetchesUseful + late + prefetchesWasted === 0
       ? ""
       : `; read ahead: ${prefetchesUseful + late} in use, ${prefetchesWasted} in vain`;
+  const { policy } = experts;
+  const said = policy.says === undefined ? "" : `, ${policy.says}`;
   const waited = (stallMs / 1000).toFixed(1);
-  return `experts: ${share.toFixed(0)} % were there, ${read} read, ${waited} s waited for${ahead}; policy: ${experts.policy}\n`;
+  return `experts: ${share.toFixed(0)} % were there, ${read} read, ${waited} s waited for${ahead}; policy: ${policy.name}${said}\n`;
 }
 
 function shown(text: string): string {

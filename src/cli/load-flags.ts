@@ -60,7 +60,7 @@ export function addLoadFlags(command: Command, context: string): Command {
       command
         .createOption(
           "--expert-policy <name>",
-          "which experts stay, and which are read ahead (default: successors)",
+          "which experts stay, and which are read ahead (default: composite)",
         )
         .choices(policyNames),
     )

@@ -175,7 +175,7 @@ describe("stowage run with a budget for experts", { skip: withoutSample }, () =>
     assert.deepEqual([first.status, first.stdout], [0, resident.stdout]);
     assert.match(
       first.stderr,
-      /experts: \d+ % were there, .+ read, .+ waited for; read ahead: .+; policy: successors and next-gate/,
+      /experts: \d+ % were there, .+ read, .+ waited for; read ahead: .+; policy: composite, evicts by successors; reads ahead by /,
     );
     assert.ok(existsSync(`${path}.experts`));
     const again = run("--expert-memory", "4MiB", "--expert-policy", "lfu", "--expert-prefetch", "none");

@@ -3,7 +3,12 @@ import { StowageError } from "../errors.ts";
 import { ExpertCache } from "../experts/cache.ts";
 import { allRecordBytes, type ExpertLayout } from "../experts/layout.ts";
 import { openExpertStore } from "../experts/open.ts";
-import { type PolicyName, type PrefetchName, policyPair } from "../experts/policies/policies.ts";
+import {
+  defaultPolicy,
+  type PolicyName,
+  type PrefetchName,
+  policyPair,
+} from "../experts/policies/policies.ts";
 import type { PolicyShape } from "../experts/policies/policy.ts";
 import { prepare } from "../experts/prepare.ts";
 import { ExpertSlots, slotCounts } from "../experts/slots.ts";
@@ -18,7 +23,7 @@ import type { ExpertSlotPlan } from "./memory-plan.ts";
 export interface ExpertOptions {
   /** Bytes that experts may take, or their share of all experts, such as "50%". Default: all are in memory. */
   readonly expertMemory?: number | string;
-  /** Which expert leaves when another needs its place, and what is read before it is asked for. Default `successors`. */
+  /** Which expert leaves when another needs its place, and what is read before it is asked for. Default `composite`. */
   readonly expertPolicy?: PolicyName;
   /** What is read before it is asked for, in the place of the policy's own choice. */
   readonly expertPrefetch?: PrefetchName;
@@ -113,7 +118,7 @@ export async function openExperts(
   try {
     const slots = new ExpertSlots(backend, records, counts);
     const shape = policyShape(records, counts, used);
-    const policy = policyPair(options.expertPolicy ?? "successors", shape, options.expertPrefetch);
+    const policy = policyPair(options.expertPolicy ?? defaultPolicy, shape, options.expertPrefetch);
     return new ExpertCache(store, slots, policy, { readsInFlight: readsInFlight() });
   } catch (error) {
     await store.close();

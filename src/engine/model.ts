@@ -108,8 +108,8 @@ export interface ExpertReport {
   readonly total: LayerCounts;
   /** By layer. */
   readonly layers: readonly LayerCounts[];
-  /** The policies that decide, for people, with what they have to say. */
-  readonly policy: string;
+  /** The policies that decide, and what they have to say; for people. */
+  readonly policy: { readonly name: string; readonly says: string | undefined };
 }
 
 /**
@@ -169,7 +169,7 @@ export class Model {
     return {
       total: metrics.total,
       layers: metrics.layers.map((counts) => ({ ...counts })),
-      policy: policy.name,
+      policy: { name: policy.name, says: policy.says },
     };
   }
 

@@ -178,7 +178,7 @@ export const modelSettings = {
     kind: oneOf(policyNames),
     placeholder: "name",
     about: `which experts stay and which are read ahead: ${policyNames.join(", ")}`,
-    fallbackText: "successors",
+    fallbackText: "composite",
   }),
   expertPrefetch: setting({
     kind: oneOf(prefetchNames),

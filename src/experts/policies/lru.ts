@@ -9,13 +9,8 @@ export class LeastRecentlyUsed implements EvictionPolicy {
     this.#lastUsed.set(expert, tick);
   }
 
-  entered(expert: ExpertId, { tick }: Moment): void {
-    this.#lastUsed.set(expert, tick);
-  }
-
-  left(expert: ExpertId): void {
-    this.#lastUsed.delete(expert);
-  }
+  entered(): void {}
+  left(): void {}
 
   worth(expert: ExpertId): number {
     return this.#lastUsed.get(expert) ?? 0;

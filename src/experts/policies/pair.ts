@@ -21,11 +21,16 @@ export class PolicyPair {
     this.#other = (prefetch as unknown) === eviction ? undefined : eviction;
   }
 
-  /** What evicts and what reads ahead, for people: one name where both are one, and what they have to say. */
+  /** What evicts and what reads ahead, for people. */
   get name(): string {
-    const names = [this.#other?.name, this.prefetch?.name].filter((name) => name !== undefined).join(" and ");
-    const said = this.eviction.says?.() ?? this.prefetch?.says?.();
-    return said === undefined ? names : `${names} (${said})`;
+    const names = new Set([this.#other?.name, this.prefetch?.name].filter((name) => name !== undefined));
+    return [...names].join(" and ");
+  }
+
+  /** What they have come to, for people. */
+  get says(): string | undefined {
+    const said = [this.#other?.says?.(), this.prefetch?.says?.()].filter((text) => text !== undefined);
+    return said.length === 0 ? undefined : said.join("; ");
   }
 
   /** Whether one of them looks at this. */

@@ -1,8 +1,11 @@
+import { CompositeEviction } from "./composite-eviction.ts";
+import { CompositePrefetch } from "./composite-prefetch.ts";
 import { LeastFrequentlyRecentlyUsed } from "./lfru.ts";
 import { LeastFrequentlyUsed } from "./lfu.ts";
 import { LeastRecentlyUsed } from "./lru.ts";
 import { NextGate } from "./next-gate.ts";
 import { PolicyPair } from "./pair.ts";
+import { Paths } from "./paths.ts";
 import type { EvictionPolicy, PolicyShape } from "./policy.ts";
 import type { PrefetchPolicy } from "./prefetch-policy.ts";
 import { Successors } from "./successors.ts";
@@ -18,7 +21,8 @@ const policies = {
   lru: { eviction: LeastRecentlyUsed },
   lfu: { eviction: LeastFrequentlyUsed },
   lfru: { eviction: LeastFrequentlyRecentlyUsed },
-  successors: { eviction: Successors, prefetch: NextGate },
+  successors: { eviction: Successors, prefetch: Paths },
+  composite: { eviction: CompositeEviction, prefetch: CompositePrefetch },
 } as const satisfies Record<string, Entry>;
 
 export type PolicyName = keyof typeof policies;
@@ -28,11 +32,16 @@ export const policyNames = Object.keys(policies) as PolicyName[];
 const prefetches = {
   none: undefined,
   "next-gate": NextGate,
+  paths: Paths,
+  composite: CompositePrefetch,
 } as const satisfies Record<string, (new (shape: PolicyShape) => PrefetchPolicy) | undefined>;
 
 export type PrefetchName = keyof typeof prefetches;
 
 export const prefetchNames = Object.keys(prefetches) as PrefetchName[];
+
+/** Chooses for itself among the others. */
+export const defaultPolicy: PolicyName = "composite";
 
 /** A fresh policy of this name; what it reads ahead may be another's. */
 export function policyPair(name: PolicyName, shape: PolicyShape, prefetch?: PrefetchName): PolicyPair {

@@ -7,6 +7,7 @@ import type {
   RoutedToken,
   StepToken,
 } from "./policy.ts";
+import { type TokenCounts, TokenUses } from "./token-uses.ts";
 
 /** After so many tokens a use counts half, in each of the averages. */
 const halfLives = [1, 3, 10, 40, 200];
@@ -18,15 +19,6 @@ const horizon = 3;
 const watchedALayer = 2;
 /** For what followed each token. The token that is longest ago is forgotten first. */
 const mostBytes = 16 * 2 ** 20;
-/** Counts of a token are halved here, to stay in 8 bits and to forget. */
-const mostCounted = 254;
-
-/** How often each expert was used for the token after some token, of so many. */
-interface Successions {
-  tokens: number;
-  readonly uses: Uint8Array;
-}
-
 /** The latest token of a request. */
 interface Latest {
   readonly token: number;
@@ -57,11 +49,11 @@ export class Successors implements EvictionPolicy {
   /** Of all tokens: how often each expert was used, and how many there were. */
   readonly #uses: Float32Array;
   #tokens = 1;
-  /** By token: what followed it. The one that is longest ago first. */
-  readonly #counts = new Map<number, Successions>();
+  /** Uses of experts by the token after some token. */
+  readonly #followers: TokenUses;
   readonly #latest = new Map<number, Latest>();
   /** What followed the tokens before the current ones, for layers that come later, and what followed the current ones. */
-  #after: Record<Watched["kind"], readonly Successions[]> = { later: [], next: [] };
+  #after: Record<Watched["kind"], readonly TokenCounts[]> = { later: [], next: [] };
   readonly #watched: Watched[][];
   /** Of experts whose layer comes later for the current token, and of the others. */
   readonly #weights = { later: startingWeights(), next: startingWeights() };
@@ -73,6 +65,7 @@ export class Successors implements EvictionPolicy {
     const count = layers * experts;
     this.#layers = layers;
     this.#experts = experts;
+    this.#followers = new TokenUses({ layers, experts }, mostBytes);
     this.#averages = halfLives.map(() => new Float32Array(count));
     this.#uses = new Float32Array(count);
     this.#watched = Array.from({ length: layers }, () => []);
@@ -80,11 +73,10 @@ export class Successors implements EvictionPolicy {
 
   began(tokens: readonly StepToken[]): void {
     for (const token of tokens) this.#see(token);
-    const after = (token: number | undefined) => (token === undefined ? undefined : this.#counts.get(token));
     const latest = tokens.map(({ request }) => this.#latest.get(request)!);
     this.#after = {
-      later: latest.map(({ before }) => after(before)).filter((found) => found !== undefined),
-      next: latest.map(({ token }) => after(token)).filter((found) => found !== undefined),
+      later: latest.map(({ before }) => this.#followers.of(before)).filter((found) => found !== undefined),
+      next: latest.map(({ token }) => this.#followers.of(token)).filter((found) => found !== undefined),
     };
   }
 
@@ -126,7 +118,7 @@ export class Successors implements EvictionPolicy {
     return expert >= (layer + 1) * this.#experts ? "later" : "next";
   }
 
-  #describe(expert: ExpertId, after: readonly Successions[], into: Float32Array): void {
+  #describe(expert: ExpertId, after: readonly TokenCounts[], into: Float32Array): void {
     const share = this.#uses[expert]! / this.#tokens;
     let index = 0;
     for (const average of this.#averages) into[index++] = average[expert]!;
@@ -140,28 +132,14 @@ export class Successors implements EvictionPolicy {
   /** @param before the token before the one whose experts these are */
   #count(layer: number, chosen: ArrayLike<number>, before: number | undefined): void {
     const first = layer * this.#experts;
-    const after = before === undefined ? undefined : this.#successionsAfter(before);
     this.#averages.forEach((average, index) => {
       const keep = 2 ** (-1 / halfLives[index]!);
       for (let expert = first; expert < first + this.#experts; expert++) average[expert]! *= keep;
       for (let rank = 0; rank < chosen.length; rank++) average[first + chosen[rank]!]! += 1 - keep;
     });
-    for (let rank = 0; rank < chosen.length; rank++) {
-      this.#uses[first + chosen[rank]!]!++;
-      if (after) after.uses[first + chosen[rank]!]!++;
-    }
-    if (layer < this.#layers - 1) return;
-    this.#tokens++;
-    if (after && ++after.tokens >= mostCounted) halve(after);
-  }
-
-  #successionsAfter(token: number): Successions {
-    const found = this.#counts.get(token) ?? { tokens: 0, uses: new Uint8Array(this.#uses.length) };
-    this.#counts.delete(token);
-    this.#counts.set(token, found);
-    if (this.#counts.size * this.#uses.length > mostBytes)
-      this.#counts.delete(this.#counts.keys().next().value!);
-    return found;
+    for (let rank = 0; rank < chosen.length; rank++) this.#uses[first + chosen[rank]!]!++;
+    if (before !== undefined) this.#followers.count(before, layer, chosen);
+    if (layer === this.#layers - 1) this.#tokens++;
   }
 
   /** Some experts, to be looked at again when their next chances have passed. */
@@ -207,12 +185,6 @@ function startingWeights(): Float32Array {
   weights[featureCount - 2] = 4;
   weights[featureCount - 1] = -2;
   return weights;
-}
-
-function halve(successions: Successions): void {
-  const { uses } = successions;
-  for (let expert = 0; expert < uses.length; expert++) uses[expert]! >>= 1;
-  successions.tokens >>= 1;
 }
 
 function dot(a: Float32Array, b: Float32Array): number {
