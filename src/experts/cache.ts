@@ -4,24 +4,9 @@ import type { PolicyPair } from "./policies/pair.ts";
 import type { ExpertId, GuessedLayer, Moment, RoutedLayer, Sight, StepToken } from "./policies/policy.ts";
 import type { Wanted } from "./policies/prefetch-policy.ts";
 import { ReadQueue } from "./read-queue.ts";
+import { type Resident, Residents } from "./residents.ts";
 import type { ExpertSlots } from "./slots.ts";
 import type { ExpertStore } from "./store.ts";
-import { Victims } from "./victims.ts";
-
-/** An expert that has a slot. */
-interface Resident {
-  readonly id: ExpertId;
-  readonly layer: number;
-  readonly slot: number;
-  /** Users that need it where it is: it cannot leave. */
-  pins: number;
-  /** Until its record is there. */
-  loading: { readonly done: Promise<void>; cancel(): boolean } | undefined;
-  /** Read ahead, and neither used since nor has its layer come. */
-  ahead: boolean;
-  /** Brought in for a long prefill, and not used by a decode step since. */
-  passing: boolean;
-}
 
 /** Records that are read ahead of the wave that is computed, at most. */
 const wavesAhead = 16;
@@ -39,18 +24,8 @@ export class ExpertCache {
   readonly policy: PolicyPair;
   readonly #store: ExpertStore;
   readonly #queue: ReadQueue;
-  readonly #residents = new Map<ExpertId, Resident>();
-  /** By class: slots that hold nothing. */
-  readonly #free: number[][];
-  /** By class: who leaves next. */
-  readonly #victims: readonly Victims[];
-  /**
-   * What a prefill has read and used, and no decode step since; and what was read ahead for nothing. The first to
-   * leave, the latest before the others.
-   */
-  readonly #passing: Resident[] = [];
-  /** What is to be read ahead and what of it is there, until its layer has come; whether others leave for it. */
-  #wanted = new Set<ExpertId>();
+  readonly #residents: Residents;
+  /** Whether others leave for what is wanted. */
   #wantedEvicts = true;
   /** Layers before the first with experts: policies do not count them. */
   readonly #firstLayer: number;
@@ -71,11 +46,8 @@ export class ExpertCache {
     this.#store = store;
     this.#queue = new ReadQueue(options.readsInFlight, () => this.#readAhead());
     this.#firstLayer = layout.layerClass.findIndex((index) => index !== null);
-    this.#victims = layout.classes.map(() => new Victims(policy.eviction));
-    this.#free = layout.classes.map((_, index) => {
-      const count = slots.count(layout.layerClass.indexOf(index));
-      return Array.from({ length: count }, (_, slot) => count - 1 - slot);
-    });
+    const counts = layout.classes.map((_, index) => slots.count(layout.layerClass.indexOf(index)));
+    this.#residents = new Residents(layout, counts, policy.eviction);
   }
 
   /** The slot of an expert that is pinned and ready. */
@@ -115,7 +87,7 @@ export class ExpertCache {
         this.#asked(resident);
         held.push(resident);
       }
-      for (const resident of held) this.#stay(resident);
+      for (const resident of held) this.#residents.stay(resident);
       const waiting = held.flatMap(({ loading }) => loading?.done ?? []);
       if (waiting.length === 0) return;
       whileWaiting();
@@ -158,9 +130,7 @@ export class ExpertCache {
 
   /** Time to choose who leaves next. */
   chooseVictims(): void {
-    for (const [index, victims] of this.#victims.entries()) {
-      if (this.#free[index]!.length === 0) victims.refresh(this.#candidates(index), this.#moment);
-    }
+    this.#residents.chooseVictims(this.#moment);
   }
 
   /** A decode step has its last experts. */
@@ -198,7 +168,7 @@ export class ExpertCache {
         yield wave.map(({ id }) => id % this.layout.experts);
         for (const resident of wave.splice(0)) {
           this.#unpin(resident);
-          if (resident.passing) this.#pass(resident);
+          if (resident.passing) this.#residents.pass(resident);
         }
       }
     } finally {
@@ -208,7 +178,7 @@ export class ExpertCache {
 
   /** A long step needs nearly all experts of each layer: those of the next come where nothing of worth lies, if the disk idles. */
   wantWhole(layer: number): void {
-    this.#wanted = new Set(
+    this.#residents.wanted = new Set(
       Array.from({ length: this.layout.experts }, (_, expert) => this.#id(layer, expert)),
     );
     this.#wantedEvicts = false;
@@ -217,7 +187,7 @@ export class ExpertCache {
 
   /** Waits for the reads in flight, and gives slots and store back. Nothing may be pinned. */
   async dispose(): Promise<void> {
-    this.#wanted.clear();
+    this.#residents.wanted.clear();
     await this.#queue.close();
     this.slots.dispose();
     await this.#store.close();
@@ -233,7 +203,7 @@ export class ExpertCache {
 
   #want(wanted: Wanted): void {
     if (!wanted) return;
-    this.#wanted = new Set(wanted);
+    this.#residents.wanted = new Set(wanted);
     this.#wantedEvicts = true;
     this.#queue.start();
   }
@@ -272,30 +242,16 @@ export class ExpertCache {
     resident.ahead = false;
   }
 
-  /** A decode step uses it: it is the policy's from now on. */
-  #stay(resident: Resident): void {
-    resident.passing = false;
-    const index = this.#passing.lastIndexOf(resident);
-    if (index >= 0) this.#passing.splice(index, 1);
-  }
-
-  /** It is the first to leave. */
-  #pass(resident: Resident): void {
-    this.#stay(resident);
-    resident.passing = true;
-    this.#passing.push(resident);
-  }
-
   /** What was wanted of a layer that has come is wanted no more; what was read of it in vain leaves first. */
   #passed(layer: number): void {
     const first = this.#id(layer, 0);
     for (let id = first; id < first + this.layout.experts; id++) {
-      this.#wanted.delete(id);
+      this.#residents.wanted.delete(id);
       const resident = this.#residents.get(id);
       if (!resident?.ahead) continue;
       this.metrics.wasted(layer);
       resident.ahead = false;
-      this.#pass(resident);
+      this.#residents.pass(resident);
     }
   }
 
@@ -311,7 +267,7 @@ export class ExpertCache {
     for (;;) {
       const resident = this.#load(layer, expert);
       if (resident) return resident;
-      const held = [...this.#residents.values()].filter(({ pins, loading }) => pins === 0 && loading);
+      const held = [...this.#residents.all()].filter(({ pins, loading }) => pins === 0 && loading);
       if (held.length === 0) throw new Error(`every slot is in use at layer ${layer}`);
       await held[0]!.loading!.done.catch(() => {});
     }
@@ -322,7 +278,7 @@ export class ExpertCache {
     const slot = this.#takeSlot(layer, "demand");
     if (slot === undefined) return undefined;
     this.metrics.miss(layer);
-    const resident = this.#enter(layer, this.#id(layer, expert), slot);
+    const resident = this.#residents.enter(this.#id(layer, expert), layer, slot, this.#moment);
     resident.pins = 1;
     this.#loads(resident, this.#queue.push(this.#readInto(resident, "demand")));
     return resident;
@@ -330,13 +286,13 @@ export class ExpertCache {
 
   /** The next read of what is wanted; its expert has a slot then. */
   #readAhead(): (() => Promise<void>) | undefined {
-    for (const id of this.#wanted) {
-      if (this.#residents.has(id)) continue;
+    for (const id of this.#residents.wanted) {
+      if (this.#residents.get(id)) continue;
       const layer = this.#firstLayer + Math.floor(id / this.layout.experts);
-      if (!this.#wantedEvicts && !this.#hasSpare(layer)) return undefined;
+      if (!this.#wantedEvicts && !this.#residents.hasSpare(layer)) return undefined;
       const slot = this.#takeSlot(layer, "prefetch");
       if (slot === undefined) continue;
-      const resident = this.#enter(layer, id, slot);
+      const resident = this.#residents.enter(id, layer, slot, this.#moment);
       resident.ahead = true;
       resident.passing = !this.#wantedEvicts;
       const read = this.#readInto(resident, "prefetch");
@@ -347,13 +303,6 @@ export class ExpertCache {
       };
     }
     return undefined;
-  }
-
-  #enter(layer: number, id: ExpertId, slot: number): Resident {
-    const resident = { id, layer, slot, pins: 0, loading: undefined, ahead: false, passing: false };
-    this.#residents.set(id, resident);
-    this.policy.eviction.entered(id, this.#moment);
-    return resident;
   }
 
   #loads(resident: Resident, loading: NonNullable<Resident["loading"]>): void {
@@ -375,63 +324,16 @@ export class ExpertCache {
     };
   }
 
-  /** A slot of the layer's class that holds nothing any more. */
   #takeSlot(layer: number, kind: "demand" | "prefetch"): number | undefined {
-    const index = this.layout.layerClass[layer]!;
-    const free = this.#free[index]!;
-    if (free.length === 0) {
-      const resident = this.#leaver(index) ?? (kind === "demand" ? this.#anyOther(index) : undefined);
-      if (resident) this.#forget(resident);
-    }
-    return free.pop();
-  }
-
-  #hasSpare(layer: number): boolean {
-    const index = this.layout.layerClass[layer]!;
-    return this.#free[index]!.length > 0 || this.#passing.some((resident) => this.#leaves(resident, index));
-  }
-
-  /** Who leaves next of a class, of those that are not wanted. */
-  #leaver(index: number): Resident | undefined {
-    // The latest is what a prefill, which goes round the layers, needs again last.
-    const passing = this.#passing.findLast((resident) => this.#leaves(resident, index));
-    if (passing) return passing;
-    const mayLeave = (id: ExpertId) => this.#leaves(this.#residents.get(id), index);
-    const victims = this.#victims[index]!;
     const asked = performance.now();
-    let id = victims.take(mayLeave);
-    if (id === undefined) {
-      victims.refresh(this.#candidates(index), this.#moment);
-      id = victims.take(mayLeave);
-    }
-    this.metrics.decided(performance.now() - asked);
-    return id === undefined ? undefined : this.#residents.get(id);
-  }
-
-  /** What a demand takes the place of when there is nothing else. */
-  #anyOther(index: number): Resident | undefined {
-    const all = [...this.#residents.values()].filter(({ pins, loading }) => pins === 0 && !loading);
-    return all.find(({ layer }) => this.layout.layerClass[layer] === index);
-  }
-
-  #leaves(resident: Resident | undefined, index: number): boolean {
-    if (!resident || resident.pins > 0 || resident.loading || resident.ahead) return false;
-    return this.layout.layerClass[resident.layer] === index && !this.#wanted.has(resident.id);
-  }
-
-  /** Who may leave when the experts that are held now are let go. */
-  *#candidates(index: number): Iterable<ExpertId> {
-    for (const { id, layer, ahead } of this.#residents.values()) {
-      if (!ahead && this.layout.layerClass[layer] === index && !this.#wanted.has(id)) yield id;
-    }
+    const slot = this.#residents.takeSlot(layer, kind, this.#moment, (resident) => this.#forget(resident));
+    if (kind === "demand") this.metrics.decided(performance.now() - asked);
+    return slot;
   }
 
   /** Its slot is free from here on. */
   #forget(resident: Resident): void {
     if (resident.ahead) this.metrics.wasted(resident.layer);
-    this.#residents.delete(resident.id);
-    this.#stay(resident);
-    this.policy.eviction.left(resident.id);
-    this.#free[this.layout.layerClass[resident.layer]!]!.push(resident.slot);
+    this.#residents.leave(resident);
   }
 }
