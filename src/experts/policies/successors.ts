@@ -84,9 +84,12 @@ export class Successors implements EvictionPolicy {
     let last: RoutedToken | undefined;
     for (const token of tokens) {
       const before = last?.request === token.request ? last.token : this.#before(token);
-      if (decoding) this.#learn(layer, token.chosen);
-      this.#count(layer, token.chosen, before);
+      if (before !== undefined) this.#followers.count(before, layer, token.chosen);
       last = token;
+      // What a prompt used says less of what its answer will use: its words count, not its recency.
+      if (!decoding) continue;
+      this.#learn(layer, token.chosen);
+      this.#count(layer, token.chosen);
     }
     if (decoding) this.#watch(layer);
     else if (layer === this.#layers - 1) for (const token of tokens) this.#see(token);
@@ -129,8 +132,7 @@ export class Successors implements EvictionPolicy {
     into[index] = 1;
   }
 
-  /** @param before the token before the one whose experts these are */
-  #count(layer: number, chosen: ArrayLike<number>, before: number | undefined): void {
+  #count(layer: number, chosen: ArrayLike<number>): void {
     const first = layer * this.#experts;
     this.#averages.forEach((average, index) => {
       const keep = 2 ** (-1 / halfLives[index]!);
@@ -138,7 +140,6 @@ export class Successors implements EvictionPolicy {
       for (let rank = 0; rank < chosen.length; rank++) average[first + chosen[rank]!]! += 1 - keep;
     });
     for (let rank = 0; rank < chosen.length; rank++) this.#uses[first + chosen[rank]!]!++;
-    if (before !== undefined) this.#followers.count(before, layer, chosen);
     if (layer === this.#layers - 1) this.#tokens++;
   }
 
