@@ -5,6 +5,8 @@ import type { PrefetchPolicy, Wanted } from "./prefetch-policy.ts";
 
 /** Decode steps in which one way of reading ahead is measured. */
 const windowSteps = 24;
+/** Of those, the slowest do not count: what else the machine did then says nothing. */
+const slowestSteps = 4;
 /** Another way is tried again after so many windows. */
 const retryWindows = 24;
 /** How fast the notion of a step's time follows what is measured. */
@@ -28,8 +30,8 @@ export class CompositePrefetch implements PrefetchPolicy {
   readonly #ways: readonly Way[];
   #way: Way;
   #windows = 0;
-  #steps = 0;
-  #windowMs = 0;
+  /** Times of the window's steps, ms. */
+  #times: number[] = [];
 
   constructor(shape: PolicyShape) {
     this.#ways = [
@@ -67,17 +69,16 @@ export class CompositePrefetch implements PrefetchPolicy {
   }
 
   stepped({ ms }: StepCost): void {
-    this.#steps++;
-    this.#windowMs += ms;
-    if (this.#steps < windowSteps) return;
-    const mean = this.#windowMs / this.#steps;
+    this.#times.push(ms);
+    if (this.#times.length < windowSteps) return;
+    const usual = this.#times.sort((a, b) => a - b).slice(0, -slowestSteps);
+    const mean = usual.reduce((sum, time) => sum + time, 0) / usual.length;
     const known = this.#way.stepMs;
     // The first window fills slots: it tells nothing.
     if (this.#windows > 0)
       this.#way.stepMs = known === undefined ? mean : known + (mean - known) * newerWeight;
     this.#windows++;
-    this.#steps = 0;
-    this.#windowMs = 0;
+    this.#times = [];
     this.#way = this.#next();
   }
 
