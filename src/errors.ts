@@ -353,6 +353,12 @@ const entries = {
     message: "The model {model} works on {requests} requests and is not unloaded.",
     next: "Wait until they have ended.",
   },
+  experts_unmapped: {
+    status: 404,
+    message:
+      "There is no map of the experts of {model}: it is {state}, and only loaded models with a budget for experts have one.",
+    next: "Load it with a budget, such as --expert-memory 50%; one that holds all experts is none.",
+  },
   queue_full: {
     status: 503,
     message: "{waiting} requests wait for {model} already; the queue takes {limit}.",

@@ -21,7 +21,15 @@ export const posts = [
   "/api/models/unload",
   "/api/stop",
 ];
-const gets = ["/v1/models", "/v1/models/sample", "/health", "/metrics", "/api/status", "/openapi.json"];
+const gets = [
+  "/v1/models",
+  "/v1/models/sample",
+  "/health",
+  "/metrics",
+  "/api/status",
+  "/api/models/sample/experts",
+  "/openapi.json",
+];
 
 const post = (path: string, body: string | Buffer, headers: Record<string, string> = json): Request => ({
   method: "POST",

@@ -134,6 +134,27 @@ describe("the OpenAPI document", { skip: withoutSample }, () => {
     assert.ok(body.latency.time_to_first_token_ms.count > 0);
   });
 
+  it("tells which experts of a model are in memory, and why there is no such map", async () => {
+    const map = (name: string) =>
+      check.call(server.url, "GET /api/models/{model}/experts", {}, `/api/models/${name}/experts`);
+    const { status, body } = await map("lean");
+    assert.equal(status, 200);
+    const { slots, states, layers, totals, by_policy } = body;
+    const { absent, ...there } = states;
+    const resident = Object.values<number>(there).reduce((sum, count) => sum + count);
+    assert.ok(resident > 0 && resident <= slots, `${resident} in ${slots} slots`);
+    assert.equal(absent + resident, layers.length * layers[0].states.length);
+    assert.ok(totals.misses > 0 && by_policy.length > 0);
+    for (const [name, code] of [
+      ["sample", "experts_unmapped"],
+      ["huge", "experts_unmapped"],
+      ["nobody's", "model_not_found"],
+    ] as const) {
+      const { status, body } = await map(name);
+      assert.deepEqual([status, body.error.code], [404, code]);
+    }
+  });
+
   it("tells what chats come to", async () => {
     const variants = [
       {},

@@ -139,11 +139,25 @@ describe("several models", { skip: withoutSample }, () => {
   });
 
   test("experts under a budget report hits and reads", async () => {
-    await start([offered("a", { expertMemory: "50%" })], 3);
+    await start([offered("a", { expertMemory: "50%", expertPolicy: "lru", expertPrefetch: "next-gate" })], 3);
     await ask("a", { max_tokens: 40, ignore_eos: true });
     const status = await server.until(({ models }) => (models[0]!.experts?.misses ?? 0) > 0);
     assert.ok(status.models[0]!.experts!.read_bytes > 0);
     const text = await (await server.get("/metrics")).text();
-    assert.match(text, /stowage:expert_cache_misses\{model_name="a"\} [1-9]/);
+    const labels = 'model_name="a",policy="lru",prefetch="next-gate"';
+    const value = (name: string, more = "") => {
+      const line = text.split("\n").find((line) => line.startsWith(`stowage:${name}{${labels}${more}} `));
+      assert.ok(line, `${name} in ${text}`);
+      return Number(line.split(" ").at(-1));
+    };
+    assert.ok(value("expert_cache_misses") > 0);
+    assert.ok(value("expert_read_bytes", ',kind="demand"') > 0);
+    // What was read ahead was there, under way or in vain; or is still to come.
+    const ahead = ["expert_prefetches_useful", "expert_cache_late", "expert_prefetches_wasted"].map((name) =>
+      value(name),
+    );
+    assert.ok(ahead.reduce((sum, count) => sum + count) > 0);
+    assert.ok(value("expert_read_bytes", ',kind="prefetch"') > 0);
+    assert.ok(value("expert_cache_hits") > 0 && value("expert_stall_seconds") > 0);
   });
 });

@@ -362,3 +362,50 @@ describe("slots for a budget", () => {
     );
   });
 });
+
+test("what lies where, how often it was used lately, and what came while which policy decided", async () => {
+  const { store, cache } = cacheOf(5, { readsInFlight: 2 });
+  const states = (isStepping: boolean) => cache.residency(isStepping).layers.map(({ states }) => states);
+  const step = async (chosen: readonly number[]) => {
+    cache.began([]);
+    for (const [layer, expert] of chosen.entries()) {
+      await cache.acquire(layer, [expert]);
+      cache.release(layer, [expert]);
+    }
+    cache.stepped();
+  };
+  assert.deepEqual(states(true), ["....", "....", "...."]);
+  const acquired = cache.acquire(0, [1]);
+  assert.deepEqual(states(true), [".r..", "....", "...."]);
+  await store.end("0.1");
+  await acquired;
+  assert.deepEqual(states(false), [".u..", "....", "...."], "it is held");
+  cache.release(0, [1]);
+  assert.deepEqual(states(true), [".u..", "....", "...."], "the step goes on");
+  assert.deepEqual(states(false), [".p..", "....", "...."]);
+  cache.guessed({ layer: 2, experts: [3, 0] });
+  await store.end("2.3");
+  assert.deepEqual(states(false), [".p..", "....", "r..a"]);
+  await store.end("2.0");
+
+  store.free = true;
+  await step([1, 0, 3]);
+  for (let index = 0; index < 3; index++) await step([1, 0, index]);
+  const { slots, bytes, policy, layers, outcomes } = cache.residency(false);
+  assert.deepEqual([slots, bytes], [5, 5 * recordBytes]);
+  assert.deepEqual(policy, { eviction: "lru", prefetch: "next-gate", says: undefined });
+  assert.equal(layers[0]!.heat, "0900", "all steps used it");
+  const heat = [...layers[2]!.heat].map(Number);
+  assert.ok(heat.every((digit) => digit > 3 && digit < 6) && heat[2]! >= heat[3]!, layers[2]!.heat);
+  assert.equal(
+    layers.reduce((sum, { counts }) => sum + counts.hits + counts.misses, 0),
+    13,
+  );
+  const [outcome] = outcomes;
+  assert.equal(outcomes.length, 1);
+  assert.deepEqual([outcome!.eviction, outcome!.prefetch, outcome!.steps], ["lru", "next-gate", 4]);
+  // The first use of 0.1 was no step's that had begun.
+  assert.equal(outcome!.hits + outcome!.misses, 12);
+  assert.equal(outcome!.prefetchesUseful, 1);
+  await cache.dispose();
+});

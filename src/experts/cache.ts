@@ -1,9 +1,12 @@
+import { ExpertHeat } from "./expert-heat.ts";
 import type { ExpertLayout } from "./layout.ts";
 import { ExpertMetrics } from "./metrics.ts";
 import type { PolicyPair } from "./policies/pair.ts";
 import type { ExpertId, GuessedLayer, Moment, RoutedLayer, Sight, StepToken } from "./policies/policy.ts";
 import type { Wanted } from "./policies/prefetch-policy.ts";
+import { PolicyOutcomes } from "./policy-outcomes.ts";
 import { ReadQueue } from "./read-queue.ts";
+import { layerLetters, type Residency } from "./residency.ts";
 import { type Resident, Residents } from "./residents.ts";
 import type { ExpertSlots } from "./slots.ts";
 import type { ExpertStore } from "./store.ts";
@@ -25,6 +28,8 @@ export class ExpertCache {
   readonly #store: ExpertStore;
   readonly #queue: ReadQueue;
   readonly #residents: Residents;
+  readonly #heat: ExpertHeat;
+  readonly #outcomes: PolicyOutcomes;
   /** Whether others leave for what is wanted. */
   #wantedEvicts = true;
   /** Layers before the first with experts: policies do not count them. */
@@ -48,6 +53,8 @@ export class ExpertCache {
     this.#firstLayer = layout.layerClass.findIndex((index) => index !== null);
     const counts = layout.classes.map((_, index) => slots.count(layout.layerClass.indexOf(index)));
     this.#residents = new Residents(layout, counts, policy.eviction);
+    this.#heat = new ExpertHeat(layout.layers * layout.experts);
+    this.#outcomes = new PolicyOutcomes(this.metrics);
   }
 
   /** The slot of an expert that is pinned and ready. */
@@ -78,8 +85,10 @@ export class ExpertCache {
   async acquire(layer: number, experts: readonly number[], whileWaiting = () => {}): Promise<void> {
     const asked = performance.now();
     this.#comes(layer);
-    for (const expert of experts) this.policy.eviction.used(this.#id(layer, expert), this.#moment);
+    const ids = experts.map((expert) => this.#id(layer, expert));
+    for (const id of ids) this.policy.eviction.used(id, this.#moment);
     this.metrics.decided(performance.now() - asked);
+    this.#heat.used(layer, ids);
     const { held, missing } = this.#pinPresent(layer, experts);
     try {
       for (const expert of missing) {
@@ -113,6 +122,7 @@ export class ExpertCache {
   began(tokens: readonly StepToken[]): void {
     this.#moment = { tick: this.#moment.tick, layer: -1 };
     this.#began = { at: performance.now(), stallMs: this.metrics.stallMs };
+    this.#outcomes.began();
     this.#want(this.policy.began(tokens, this.#moment));
   }
 
@@ -137,6 +147,7 @@ export class ExpertCache {
   stepped(): void {
     const { at, stallMs } = this.#began;
     const cost = { ms: performance.now() - at, stallMs: this.metrics.stallMs - stallMs };
+    this.#outcomes.stepped(this.policy.acting);
     this.policy.stepped(cost, this.#moment);
   }
 
@@ -183,6 +194,26 @@ export class ExpertCache {
     );
     this.#wantedEvicts = false;
     this.#queue.start();
+  }
+
+  /** What lies where now. @param isStepping whether steps run: what the latest has used counts as in use */
+  residency(isStepping: boolean): Residency {
+    const { layerClass, classes, experts } = this.layout;
+    const counts = classes.map((_, index) => this.slots.count(layerClass.indexOf(index)));
+    const residentOf = (id: ExpertId) => this.#residents.get(id);
+    const numbers = layerClass.flatMap((index, layer) => (index === null ? [] : [layer]));
+    const { eviction, prefetch, says } = this.policy;
+    return {
+      slots: counts.reduce((sum, count) => sum + count, 0),
+      bytes: counts.reduce((sum, count, index) => sum + count * classes[index]!.recordBytes, 0),
+      policy: { eviction: eviction.name, prefetch: prefetch?.name ?? "none", says },
+      layers: numbers.map((layer) => ({
+        layer,
+        ...layerLetters(this.#id(layer, 0), experts, residentOf, this.#heat, isStepping),
+        counts: this.metrics.layers[layer]!,
+      })),
+      outcomes: this.#outcomes.all,
+    };
   }
 
   /** Waits for the reads in flight, and gives slots and store back. Nothing may be pinned. */

@@ -10,6 +10,7 @@ import {
   type ModelInput,
   protocolVersion,
   type ReadyMessage,
+  type ResidencyMessage,
   type SequenceNews,
   type ToEngine,
   type WireForm,
@@ -231,6 +232,13 @@ export class EngineProcess {
     return (message as Extract<FromEngine, { type: "text" }>).text;
   }
 
+  /** What lies where of its experts. @throws StowageError experts_unmapped, engine_lost */
+  async residency(): Promise<ResidencyMessage["residency"]> {
+    const id = this.#nextId++;
+    const message = await this.#ask(id, { type: "residency", id });
+    return (message as ResidencyMessage).residency;
+  }
+
   /** How many of its compute threads it may use from now on. */
   useThreads(count: number): void {
     this.#send({ type: "threads", count });
@@ -297,6 +305,7 @@ export class EngineProcess {
       case "embedding":
       case "tokens":
       case "text":
+      case "residency":
         this.#answered(message);
         break;
       case "events":

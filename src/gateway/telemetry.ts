@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { EngineStats } from "../engine/process/messages.ts";
 import { RecentValues } from "./percentiles.ts";
 import type { ServedModel } from "./served-model.ts";
 
@@ -196,16 +197,52 @@ export class Telemetry {
     gauge("draft_steps", "Steps that had drafts", (model) => drafts(model)?.steps);
     gauge("draft_tokens", "Tokens that were drafted", (model) => drafts(model)?.drafted);
     gauge("draft_tokens_accepted", "Drafted tokens that were right", (model) => drafts(model)?.accepted);
-    const experts = (model: ServedModel) => stats(model)?.experts ?? undefined;
-    gauge("expert_cache_hits", "Experts that were there when asked for", (m) => experts(m)?.hits);
-    gauge("expert_cache_misses", "Experts that had to be read", (m) => experts(m)?.misses);
-    gauge("expert_read_bytes", "Bytes of experts that were read", (m) => experts(m)?.readBytes);
-    gauge("expert_stall_seconds", "Time that computing waited for experts, s", (m) => {
-      const now = experts(m);
-      return now && now.stallMs / 1000;
-    });
-    gauge("expert_prefetches_useful", "Experts read ahead and used", (m) => experts(m)?.prefetchesUseful);
-    gauge("expert_prefetches_wasted", "Experts read ahead in vain", (m) => experts(m)?.prefetchesWasted);
+    this.#expertGauges(models);
+  }
+
+  /** Of models whose experts have a budget, since their engines started. */
+  #expertGauges(models: () => Iterable<ServedModel>): void {
+    type Experts = NonNullable<EngineStats["experts"]>;
+    const gauge = (name: string, help: string, read: (experts: Experts) => number | Record<string, number>) =>
+      new Gauge({
+        name: `stowage:${name}`,
+        help: `${help}.`,
+        labelNames: ["model_name", "policy", "prefetch", "kind"],
+        registers: [this.registry],
+        collect() {
+          this.reset();
+          for (const { name, engine } of models()) {
+            const experts = engine?.stats?.experts;
+            if (!experts) continue;
+            const labels = { model_name: name, policy: experts.eviction, prefetch: experts.prefetch };
+            const value = read(experts);
+            if (typeof value === "number") this.set(labels, value);
+            else for (const [kind, part] of Object.entries(value)) this.set({ ...labels, kind }, part);
+          }
+        },
+      });
+    gauge("expert_cache_hits", "Experts that were there when asked for", ({ hits }) => hits);
+    gauge("expert_cache_misses", "Experts that had to be read when asked for", ({ misses }) => misses);
+    gauge("expert_cache_late", "Experts whose read ahead was under way when asked for", ({ late }) => late);
+    gauge("expert_read_bytes", "Bytes of experts that were read", ({ demandBytes, prefetchBytes }) => ({
+      demand: demandBytes,
+      prefetch: prefetchBytes,
+    }));
+    gauge(
+      "expert_stall_seconds",
+      "Time that computing waited for experts, s",
+      ({ stallMs }) => stallMs / 1000,
+    );
+    gauge(
+      "expert_prefetches_useful",
+      "Experts read ahead that were there when asked for",
+      ({ prefetchesUseful }) => prefetchesUseful,
+    );
+    gauge(
+      "expert_prefetches_wasted",
+      "Experts read ahead in vain",
+      ({ prefetchesWasted }) => prefetchesWasted,
+    );
   }
 }
 

@@ -46,7 +46,8 @@ function modelStatus(model: ServedModel, totals: ModelTotals): Status["models"][
       ? {
           hits: stats.experts.hits,
           misses: stats.experts.misses,
-          read_bytes: stats.experts.readBytes,
+          late: stats.experts.late,
+          read_bytes: stats.experts.demandBytes + stats.experts.prefetchBytes,
           stall_ms: stats.experts.stallMs,
           prefetch_useful: stats.experts.prefetchesUseful,
           prefetch_wasted: stats.experts.prefetchesWasted,

@@ -144,6 +144,8 @@ export const toEngine = z.discriminatedUnion("type", [
   z.object({ type: z.literal("resume"), id: requestId }),
   z.object({ type: z.literal("tokenize"), id: requestId, input, addSpecial: z.boolean() }),
   z.object({ type: z.literal("detokenize"), id: requestId, tokens }),
+  /** Answered by `residency`, or `failed` where no experts are under a budget. */
+  z.object({ type: z.literal("residency"), id: requestId }),
   /** How many of its compute threads it may use now: engines that work at one time share the processors. */
   z.object({ type: z.literal("threads"), count: z.int().min(1) }),
   /** Ends everything and gives the memory back; the process then ends. */
@@ -175,6 +177,31 @@ const sequenceEvent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("failed"), id: requestId, fault }),
 ]);
 
+/** The same fields as `LayerCounts`. */
+const layerCounts = z.object({
+  hits: count,
+  misses: count,
+  late: count,
+  demandBytes: count,
+  prefetchBytes: count,
+  stallMs: milliseconds,
+  prefetchesUseful: count,
+  prefetchesWasted: count,
+});
+
+/** The same fields as `Residency`. */
+const residency = z.object({
+  slots: count,
+  bytes: count,
+  policy: z.object({ eviction: z.string(), prefetch: z.string(), says: z.string().optional() }),
+  layers: z
+    .array(z.object({ layer: count, states: z.string(), heat: z.string(), counts: layerCounts }))
+    .readonly(),
+  outcomes: z
+    .array(layerCounts.extend({ eviction: z.string(), prefetch: z.string(), steps: count }))
+    .readonly(),
+});
+
 const stats = z.object({
   running: count,
   waiting: count,
@@ -187,12 +214,10 @@ const stats = z.object({
   speculation: z.object({ steps: count, drafted: count, accepted: count }),
   experts: z
     .object({
-      hits: count,
-      misses: count,
-      readBytes: count,
-      stallMs: milliseconds,
-      prefetchesUseful: count,
-      prefetchesWasted: count,
+      ...layerCounts.shape,
+      /** What evicts, and what reads ahead; `none` for nothing. */
+      eviction: z.string(),
+      prefetch: z.string(),
     })
     .nullable(),
 });
@@ -233,6 +258,7 @@ export const fromEngine = z.discriminatedUnion("type", [
   }),
   z.object({ type: z.literal("tokens"), id: requestId, tokens }),
   z.object({ type: z.literal("text"), id: requestId, text: z.string() }),
+  z.object({ type: z.literal("residency"), id: requestId, residency }),
   z.object({ type: z.literal("stats"), ...stats.shape }),
 ]);
 
@@ -242,6 +268,7 @@ export type ModelInput = z.infer<typeof input>;
 export type SequenceNews = z.infer<typeof sequenceEvent>;
 export type WireLogprob = z.infer<typeof tokenLogprob>;
 export type EngineStats = z.infer<typeof stats>;
+export type ResidencyMessage = Extract<FromEngine, { type: "residency" }>;
 export type ReadyMessage = Extract<FromEngine, { type: "ready" }>;
 export type WireForm = z.infer<typeof form>;
 export type WireSampling = z.infer<typeof sampling>;

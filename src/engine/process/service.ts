@@ -67,6 +67,9 @@ export class EngineService {
       case "detokenize":
         this.#answer(message.id, () => this.#detokenize(message));
         return;
+      case "residency":
+        this.#answer(message.id, async () => this.#residency(message.id));
+        return;
       case "threads":
         this.#threads = message.count;
         this.#loaded?.model.engine.useThreads(message.count);
@@ -137,7 +140,6 @@ export class EngineService {
     const { model } = this.#loaded!;
     const { running, waiting, paused, freeCells } = model.engine.load;
     const { experts } = model;
-    const total = experts?.metrics.total;
     const stats: EngineStats = {
       running,
       waiting,
@@ -146,14 +148,11 @@ export class EngineService {
       kvCellsFree: freeCells,
       residentBytes: process.memoryUsage.rss(),
       speculation: model.engine.speculation,
-      experts: total
+      experts: experts
         ? {
-            hits: total.hits,
-            misses: total.misses,
-            readBytes: experts!.metrics.readBytes,
-            stallMs: total.stallMs,
-            prefetchesUseful: total.prefetchesUseful,
-            prefetchesWasted: total.prefetchesWasted,
+            ...experts.metrics.total,
+            eviction: experts.policy.eviction.name,
+            prefetch: experts.policy.prefetch?.name ?? "none",
           }
         : null,
     };
@@ -254,6 +253,12 @@ export class EngineService {
 
   async #detokenize({ id, tokens }: Message<"detokenize">): Promise<void> {
     this.#send({ type: "text", id, text: this.#open().model.tokenizer.decode(tokens) });
+  }
+
+  #residency(id: number): void {
+    const { engine, experts } = this.#open().model;
+    if (!experts) throw new StowageError("experts_unmapped", { model: "this model", state: "ready" });
+    this.#send({ type: "residency", id, residency: experts.residency(engine.load.running > 0) });
   }
 
   async #tokensOf(input: ModelInput, addSpecial: boolean): Promise<ArrayLike<number>> {

@@ -35,6 +35,10 @@ export class CompositeEviction implements EvictionPolicy {
     return `evicts by ${this.#chosen.name}; misses in ${comparedSteps} steps: ${misses.join(", ")}`;
   }
 
+  acting(): string {
+    return this.#chosen.name;
+  }
+
   began(tokens: readonly StepToken[], now: Moment): void {
     this.#steps++;
     if (this.#at === 0) for (const ghost of this.#ghosts) ghost.fill(this.#present);

@@ -56,6 +56,10 @@ export class CompositePrefetch implements PrefetchPolicy {
       : `reads ahead by ${best}; ms a step: ${measured.join(", ")}`;
   }
 
+  acting(): string {
+    return this.#way.name;
+  }
+
   began(tokens: readonly StepToken[], now: Moment): Wanted {
     return this.#tell((policy) => policy.began?.(tokens, now));
   }

@@ -9,6 +9,13 @@ import type {
 } from "./policy.ts";
 import type { PrefetchPolicy, Wanted } from "./prefetch-policy.ts";
 
+/** Names of the policies that decide at a moment. */
+export interface ActingPolicies {
+  readonly eviction: string;
+  /** `none` where nothing is read ahead. */
+  readonly prefetch: string;
+}
+
 /** Who decides for a cache: what leaves, and what is read ahead. Tells both what happened, one of both roles once. */
 export class PolicyPair {
   readonly eviction: EvictionPolicy;
@@ -31,6 +38,15 @@ export class PolicyPair {
   get says(): string | undefined {
     const said = [this.#other?.says?.(), this.prefetch?.says?.()].filter((text) => text !== undefined);
     return said.length === 0 ? undefined : said.join("; ");
+  }
+
+  /** Who decides now, where one of them chooses among others. */
+  get acting(): ActingPolicies {
+    const { eviction, prefetch } = this;
+    return {
+      eviction: eviction.acting?.() ?? eviction.name,
+      prefetch: prefetch?.acting?.() ?? prefetch?.name ?? "none",
+    };
   }
 
   /** Whether one of them looks at this. */

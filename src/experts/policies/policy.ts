@@ -81,6 +81,8 @@ export interface Observer<Answer> {
   readonly sees?: readonly Sight[];
   /** What it has come to, for people: a few words. */
   says?(): string | undefined;
+  /** Of one that chooses among others, the name of the one that decides now. */
+  acting?(): string;
   /** A decode step begins. */
   began?(tokens: readonly StepToken[], now: Moment): Answer;
   /**

@@ -2,6 +2,7 @@ import type { Endpoint } from "../endpoint.ts";
 import { chatCompletions } from "./chat-completions.ts";
 import { completions } from "./completions.ts";
 import { embeddings } from "./embeddings.ts";
+import { experts } from "./experts.ts";
 import { models, oneModel } from "./models.ts";
 import { healthCheck, metrics, status, stop, unload } from "./server.ts";
 import { detokenize, tokenize } from "./tokens.ts";
@@ -18,6 +19,7 @@ export const endpoints: readonly Endpoint[] = [
   healthCheck,
   metrics,
   status,
+  experts,
   unload,
   stop,
 ];

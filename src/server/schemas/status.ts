@@ -14,6 +14,8 @@ const problem = z.object({ code: z.string(), message: z.string(), next: z.string
 const experts = z.object({
   hits: count,
   misses: count,
+  /** Read ahead, and still under way when wanted. */
+  late: count,
   read_bytes: bytes,
   /** Time that computing waited for reads, ms. */
   stall_ms: z.number().min(0),

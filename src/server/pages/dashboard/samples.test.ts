@@ -51,6 +51,7 @@ function statusAt(
 const experts = (hits: number, misses: number, read_bytes: number) => ({
   hits,
   misses,
+  late: 0,
   read_bytes,
   stall_ms: 0,
   prefetch_useful: 0,
