@@ -34,7 +34,7 @@ function lastLine({ passed, failed, skipped }: Tally): string {
 const failedChecks = checks.filter(([name, program, args]) => !passes(name, program, args)).length;
 const files = globSync(["src/**/*.test.ts", "test/**/*.test.ts"], { cwd: root }).sort();
 /** A browser, a server and an engine are too many for one processor. */
-const alone = ["test/pages.test.ts"];
+const alone = ["test/pages.test.ts", "test/expert-map.test.ts"];
 const tally = await runTests(root, files, console.log, undefined, alone);
 tally.failed += failedChecks;
 if (tally.passed === 0) tally.failed = Math.max(1, tally.failed);

@@ -392,8 +392,9 @@ test("what lies where, how often it was used lately, and what came while which p
   await step([1, 0, 3]);
   for (let index = 0; index < 3; index++) await step([1, 0, index]);
   const { slots, bytes, policy, layers, outcomes } = cache.residency(false);
+  const acting = { eviction: "lru", prefetch: "next-gate" };
   assert.deepEqual([slots, bytes], [5, 5 * recordBytes]);
-  assert.deepEqual(policy, { eviction: "lru", prefetch: "next-gate", says: undefined });
+  assert.deepEqual(policy, { ...acting, acting, says: undefined });
   assert.equal(layers[0]!.heat, "0900", "all steps used it");
   const heat = [...layers[2]!.heat].map(Number);
   assert.ok(heat.every((digit) => digit > 3 && digit < 6) && heat[2]! >= heat[3]!, layers[2]!.heat);

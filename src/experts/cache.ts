@@ -202,11 +202,11 @@ export class ExpertCache {
     const counts = classes.map((_, index) => this.slots.count(layerClass.indexOf(index)));
     const residentOf = (id: ExpertId) => this.#residents.get(id);
     const numbers = layerClass.flatMap((index, layer) => (index === null ? [] : [layer]));
-    const { eviction, prefetch, says } = this.policy;
+    const { eviction, prefetch, acting, says } = this.policy;
     return {
       slots: counts.reduce((sum, count) => sum + count, 0),
       bytes: counts.reduce((sum, count, index) => sum + count * classes[index]!.recordBytes, 0),
-      policy: { eviction: eviction.name, prefetch: prefetch?.name ?? "none", says },
+      policy: { eviction: eviction.name, prefetch: prefetch?.name ?? "none", acting, says },
       layers: numbers.map((layer) => ({
         layer,
         ...layerLetters(this.#id(layer, 0), experts, residentOf, this.#heat, isStepping),

@@ -1,5 +1,6 @@
 import type { ExpertHeat } from "./expert-heat.ts";
 import type { LayerCounts } from "./metrics.ts";
+import type { ActingPolicies } from "./policies/pair.ts";
 import type { ExpertId } from "./policies/policy.ts";
 import type { Resident } from "./residents.ts";
 
@@ -38,6 +39,7 @@ export interface Residency {
   readonly policy: {
     readonly eviction: string;
     readonly prefetch: string;
+    readonly acting: ActingPolicies;
     /** What it has come to, for people. */
     readonly says: string | undefined;
   };

@@ -193,7 +193,12 @@ const layerCounts = z.object({
 const residency = z.object({
   slots: count,
   bytes: count,
-  policy: z.object({ eviction: z.string(), prefetch: z.string(), says: z.string().optional() }),
+  policy: z.object({
+    eviction: z.string(),
+    prefetch: z.string(),
+    acting: z.object({ eviction: z.string(), prefetch: z.string() }),
+    says: z.string().optional(),
+  }),
   layers: z
     .array(z.object({ layer: count, states: z.string(), heat: z.string(), counts: layerCounts }))
     .readonly(),

@@ -31,6 +31,8 @@ export const expertsSchema = z.object({
     /** What decides which expert leaves, and what is read ahead; `none` for nothing. */
     eviction: z.string(),
     prefetch: z.string(),
+    /** Those that decide now, where one chooses among others. */
+    acting: z.object({ eviction: z.string(), prefetch: z.string() }),
     /** What a policy that chooses among others has come to, in words. */
     says: z.string().nullable(),
   }),

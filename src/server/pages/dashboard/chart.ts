@@ -1,14 +1,20 @@
 /** A chart of the last minutes, drawn by uPlot in the colours of the page. */
 import type { AlignedData, Axis, Options, Series } from "uplot";
-import { byId } from "../shared/dom.ts";
 import uPlot from "../vendor/uPlot.esm.js";
-import { type Sample, spanMs } from "./samples.ts";
+import { colourOf } from "./colours.ts";
+import { spanMs } from "./samples.ts";
 
-export interface Curve {
+/** What a chart has a point of each curve for. */
+interface Timed {
+  /** Unix ms. */
+  readonly time: number;
+}
+
+export interface Curve<S extends Timed> {
   readonly label: string;
   /** One of the page's colours: `--curve-1` and so on. */
   readonly colour: 1 | 2 | 3 | 4 | 5;
-  readonly value: (sample: Sample) => number | null;
+  readonly value: (sample: S) => number | null;
   readonly isFilled?: boolean;
   /** Reads its own axis at the right. */
   readonly isRight?: boolean;
@@ -31,18 +37,19 @@ const height = 190;
 const decimalSteps = [-3, -2, -1, 0, 1, 2, 3, 4, 5, 6].flatMap((exponent) =>
   [1, 2, 5].map((step) => step * 10 ** exponent),
 );
+const minuteSteps = [60, 120, 300];
 const wholeSteps = decimalSteps.filter((step) => step >= 1);
 const font = "11px system-ui, sans-serif";
 
-export class Chart {
+export class Chart<S extends Timed> {
   readonly #root: HTMLElement;
   readonly #options: ChartOptions;
-  #curves: readonly Curve[] = [];
-  #samples: readonly Sample[] = [];
+  #curves: readonly Curve<S>[] = [];
+  #samples: readonly S[] = [];
   #plot: uPlot | undefined;
 
-  constructor(id: string, options: ChartOptions, curves: readonly Curve[]) {
-    this.#root = byId(id, HTMLElement);
+  constructor(root: HTMLElement, options: ChartOptions, curves: readonly Curve<S>[]) {
+    this.#root = root;
     this.#options = options;
     this.#curves = curves;
     this.redraw();
@@ -50,12 +57,12 @@ export class Chart {
   }
 
   /** Draws other curves from now on. */
-  setCurves(curves: readonly Curve[]): void {
+  setCurves(curves: readonly Curve<S>[]): void {
     this.#curves = curves;
     this.redraw();
   }
 
-  show(samples: readonly Sample[]): void {
+  show(samples: readonly S[]): void {
     this.#samples = samples;
     this.#plot?.setData(this.#data());
     this.#showLatest();
@@ -101,7 +108,13 @@ export class Chart {
         right: { range: (_plot, _min, max) => [0, (max ?? 0) > 0 ? max * 1.15 : 1] },
       },
       axes: [
-        { ...this.#axis(), space: 50, size: 26, values: (_plot, times) => times.map(minutes) },
+        {
+          ...this.#axis(),
+          space: 50,
+          size: 26,
+          incrs: minuteSteps,
+          values: (_plot, times) => times.map(minutes),
+        },
         { ...this.#axis(), size: 58, incrs, values: (_plot, values) => values.map(format) },
         ...(formatRight === undefined
           ? []
@@ -153,13 +166,6 @@ export class Chart {
       };
     });
   }
-}
-
-/** The colour that a property of the page means now, as the canvas wants it. */
-function colourOf(property: string): string {
-  const probe = byId("colour-probe", HTMLElement);
-  probe.style.color = `var(${property})`;
-  return getComputedStyle(probe).color;
 }
 
 function minutes(seconds: number): string {

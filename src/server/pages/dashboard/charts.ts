@@ -10,7 +10,7 @@ type Metric = keyof Status["latency"];
 const percent = (share: number) => `${Math.round(share * 100)} %`;
 const megabytes = (rate: number) => `${formatRate(rate)} MB/s`;
 
-function latencyCurves(metric: Metric): Curve[] {
+function latencyCurves(metric: Metric): Curve<Sample>[] {
   return (["p50", "p90", "p99"] as const).map((rank, index) => ({
     label: rank,
     colour: (index + 1) as 1 | 2 | 3,
@@ -23,7 +23,7 @@ function modelsIn(samples: readonly Sample[]): string[] {
   return [...new Set(samples.flatMap(({ kvShare }) => [...kvShare.keys()]))].slice(0, 5);
 }
 
-function kvCurves(names: readonly string[]): Curve[] {
+function kvCurves(names: readonly string[]): Curve<Sample>[] {
   return names.map((name, index) => ({
     label: name,
     colour: (index + 1) as 1 | 2 | 3 | 4 | 5,
@@ -33,19 +33,31 @@ function kvCurves(names: readonly string[]): Curve[] {
 }
 
 export class Charts {
-  readonly #tokens = new Chart("chart-tokens", { format: formatRate, least: 10, isWhole: true }, [
-    { label: "generated", colour: 1, isFilled: true, value: ({ generatedRate }) => generatedRate },
-    { label: "prompt", colour: 2, value: ({ promptRate }) => promptRate },
-  ]);
-  readonly #requests = new Chart("chart-requests", { format: formatCount, least: 4, isWhole: true }, [
-    { label: "running", colour: 1, isFilled: true, value: ({ running }) => running },
-    { label: "waiting", colour: 3, value: ({ waiting }) => waiting },
-  ]);
-  readonly #latency: Chart;
-  readonly #kv = new Chart("chart-kv", { format: percent, least: 0.25, most: 1 }, []);
+  readonly #tokens = new Chart<Sample>(
+    byId("chart-tokens", HTMLElement),
+    { format: formatRate, least: 10, isWhole: true },
+    [
+      { label: "generated", colour: 1, isFilled: true, value: ({ generatedRate }) => generatedRate },
+      { label: "prompt", colour: 2, value: ({ promptRate }) => promptRate },
+    ],
+  );
+  readonly #requests = new Chart<Sample>(
+    byId("chart-requests", HTMLElement),
+    { format: formatCount, least: 4, isWhole: true },
+    [
+      { label: "running", colour: 1, isFilled: true, value: ({ running }) => running },
+      { label: "waiting", colour: 3, value: ({ waiting }) => waiting },
+    ],
+  );
+  readonly #latency: Chart<Sample>;
+  readonly #kv = new Chart<Sample>(
+    byId("chart-kv", HTMLElement),
+    { format: percent, least: 0.25, most: 1 },
+    [],
+  );
   #kvModels: readonly string[] = [];
-  readonly #experts = new Chart(
-    "chart-experts",
+  readonly #experts = new Chart<Sample>(
+    byId("chart-experts", HTMLElement),
     { format: percent, formatRight: megabytes, least: 1, most: 1 },
     [
       { label: "hit rate", colour: 1, value: ({ hitRate }) => hitRate },
@@ -61,7 +73,11 @@ export class Charts {
   constructor() {
     const choice = byId("latency-metric", HTMLSelectElement);
     const curves = () => latencyCurves(choice.value as Metric);
-    this.#latency = new Chart("chart-latency", { format: formatMs, least: 1 }, curves());
+    this.#latency = new Chart<Sample>(
+      byId("chart-latency", HTMLElement),
+      { format: formatMs, least: 1 },
+      curves(),
+    );
     choice.addEventListener("change", () => {
       this.#latency.setCurves(curves());
     });
@@ -82,7 +98,7 @@ export class Charts {
     for (const chart of this.#all()) chart.redraw();
   }
 
-  #all(): Chart[] {
+  #all(): Chart<Sample>[] {
     return [this.#tokens, this.#requests, this.#latency, this.#kv, this.#experts];
   }
 }

@@ -7,6 +7,7 @@ import { formatAge } from "../shared/format.ts";
 import { fillIcons } from "../shared/icons.ts";
 import { themeButton } from "../shared/theme.ts";
 import { Charts, showLatency } from "./charts.ts";
+import { ExpertCards } from "./expert-cards.ts";
 import { showMemory } from "./memory.ts";
 import { ModelCards } from "./models.ts";
 import { RequestRates } from "./request-rates.ts";
@@ -23,6 +24,7 @@ const samples = new Samples();
 const rates = new RequestRates();
 const charts = new Charts();
 const cards = new ModelCards();
+const experts = new ExpertCards();
 const table = new RequestTable();
 const state = byId("state", HTMLElement);
 const away = byId("away", HTMLElement);
@@ -50,6 +52,7 @@ function show(status: Status): void {
   state.dataset.state = status.state;
   samples.push(status);
   rates.push(status);
+  experts.push(status);
   // Nobody looks: the curves grow on, and are drawn when somebody does.
   if (document.hidden) return;
   draw(status);
@@ -58,6 +61,7 @@ function show(status: Status): void {
 function draw(status: Status): void {
   showTiles(status, samples.all.at(-1));
   charts.show(samples.all);
+  experts.draw();
   showLatency(status.latency);
   table.show(status, rates);
   showMemory(status);
@@ -92,5 +96,8 @@ function keyButton(): HTMLButtonElement {
 }
 
 fillIcons();
-themeButton(byId("theme", HTMLButtonElement), () => charts.redraw());
+themeButton(byId("theme", HTMLButtonElement), () => {
+  charts.redraw();
+  experts.redraw();
+});
 await poll();

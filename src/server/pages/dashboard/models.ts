@@ -111,7 +111,7 @@ class ModelCard {
 
 function factsOf(model: Model, now: number): [label: string, value: string | undefined][] {
   const { memory, experts } = model;
-  const asked = experts === null ? 0 : experts.hits + experts.misses;
+  const asked = experts === null ? 0 : experts.hits + experts.misses + experts.late;
   return [
     ["architecture", model.architecture ?? undefined],
     ["context", model.context_tokens === null ? undefined : `${formatCount(model.context_tokens)} tokens`],

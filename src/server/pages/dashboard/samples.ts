@@ -39,23 +39,44 @@ interface Totals {
   readonly generated: number;
   readonly hits: number;
   readonly misses: number;
+  readonly late: number;
   readonly readBytes: number;
 }
 
+/** The samples of the last minutes, in the order of their times. */
+export class RecentSamples<S extends { readonly time: number }> {
+  #samples: S[] = [];
+
+  get all(): readonly S[] {
+    return this.#samples;
+  }
+
+  add(sample: S): void {
+    const before = this.#samples.at(-1);
+    // The server was started again with its clock set back: what was before has no place on this time axis.
+    if (before !== undefined && sample.time < before.time) this.#samples = [];
+    if (before !== undefined && sample.time === before.time) this.#samples.pop();
+    this.#samples.push(sample);
+    const oldest = sample.time - spanMs;
+    const first = this.#samples.findIndex(({ time }) => time >= oldest);
+    this.#samples.splice(0, first);
+  }
+}
+
 export class Samples {
-  #samples: Sample[] = [];
+  readonly #recent = new RecentSamples<Sample>();
   #previous: Status | undefined;
 
   get all(): readonly Sample[] {
-    return this.#samples;
+    return this.#recent.all;
   }
 
   push(status: Status): void {
     const seconds = (status.now - (this.#previous?.now ?? status.now)) / 1000;
     const change = this.#previous && seconds > 0 ? changeBetween(this.#previous, status) : undefined;
     const rate = (value: number | undefined) => (value === undefined ? null : value / seconds);
-    const asked = change === undefined ? 0 : change.hits + change.misses;
-    this.#add({
+    const asked = change === undefined ? 0 : change.hits + change.misses + change.late;
+    this.#recent.add({
       time: status.now,
       promptRate: rate(change?.prompt),
       generatedRate: rate(change?.generated),
@@ -75,20 +96,9 @@ export class Samples {
 
   /** The server did not answer: the curves get a gap. */
   gap(): void {
-    const last = this.#samples.at(-1);
+    const last = this.all.at(-1);
     this.#previous = undefined;
-    if (last !== undefined && last.running !== null) this.#add({ ...unknown, time: last.time + 1 });
-  }
-
-  #add(sample: Sample): void {
-    const before = this.#samples.at(-1);
-    // The server was started again with its clock set back: what was before has no place on this time axis.
-    if (before !== undefined && sample.time < before.time) this.#samples = [];
-    if (before !== undefined && sample.time === before.time) this.#samples.pop();
-    this.#samples.push(sample);
-    const oldest = sample.time - spanMs;
-    const first = this.#samples.findIndex(({ time }) => time >= oldest);
-    this.#samples.splice(0, first);
+    if (last !== undefined && last.running !== null) this.#recent.add({ ...unknown, time: last.time + 1 });
   }
 }
 
@@ -96,7 +106,7 @@ export class Samples {
 function changeBetween(before: Status, after: Status): Totals | undefined {
   if (before.pid !== after.pid) return undefined;
   const old = new Map(before.models.map((model) => [model.name, totalsOf(model)]));
-  const change = { prompt: 0, generated: 0, hits: 0, misses: 0, readBytes: 0 };
+  const change = { prompt: 0, generated: 0, hits: 0, misses: 0, late: 0, readBytes: 0 };
   for (const model of after.models) {
     const now = totalsOf(model);
     // A model that is new began at 0, and so did one whose engine was started again.
@@ -115,6 +125,7 @@ function totalsOf(model: Status["models"][number]): Totals {
     generated: model.generated_tokens_total,
     hits: model.experts?.hits ?? 0,
     misses: model.experts?.misses ?? 0,
+    late: model.experts?.late ?? 0,
     readBytes: model.experts?.read_bytes ?? 0,
   };
 }
