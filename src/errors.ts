@@ -135,6 +135,22 @@ const entries = {
       "Experts may take {budget} MiB; the {experts} experts of one token need {needed} MiB, all experts {all} MiB.",
     next: "Give --expert-memory at least {needed}MiB; the more it is, the fewer experts are read again.",
   },
+  low_experts: {
+    status: 400,
+    message: "{path} cannot give low-precision copies of experts: {reason}.",
+    next: "Make it out of the model that it is used with: `stowage quantize MODEL LOW --type q2_k`, or another type that is smaller than the model's.",
+  },
+  lossy_settings: {
+    status: 400,
+    message: "A lossy mode is not fully said: {given} is given, {missing} is not.",
+    next: "Give --lossy and --low-experts together, or neither.",
+  },
+  lossy_budget: {
+    status: 400,
+    message:
+      "The lossy mode {mode} needs a budget for experts: it spares reads, and without one there are none.",
+    next: "Give --expert-memory, or leave the lossy mode out.",
+  },
   lora_kind: {
     status: 400,
     message: '{path} is no LoRA adapter: its {key} is "{found}", not "{expected}".',

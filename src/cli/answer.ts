@@ -85,7 +85,16 @@ function expertsLine(model: Model): string {
   const { policy } = experts;
   const said = policy.says === undefined ? "" : `, ${policy.says}`;
   const waited = (stallMs / 1000).toFixed(1);
-  return `experts: ${share.toFixed(0)} % were there, ${read} read, ${waited} s waited for${ahead}; policy: ${policy.name}${said}\n`;
+  return `experts: ${share.toFixed(0)} % were there, ${read} read, ${waited} s waited for${ahead}; policy: ${policy.name}${said}\n${lossyLine(experts)}`;
+}
+
+/** What a lossy mode did since the model was loaded; nothing where none is on. */
+function lossyLine({ lossy }: NonNullable<Model["experts"]>): string {
+  if (!lossy) return "";
+  const { full, low, skipped } = lossy.served;
+  const percent = (count: number) => `${((100 * count) / Math.max(1, full + low + skipped)).toFixed(1)} %`;
+  const read = formatBytes(lossy.low.demandBytes + lossy.low.prefetchBytes);
+  return `lossy: ${lossy.mode}, ${lossy.says}: of those that decoding used, ${percent(low)} were low and ${percent(skipped)} skipped; ${read} of low ones read\n`;
 }
 
 function shown(text: string): string {

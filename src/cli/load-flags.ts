@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { LoadOptions } from "../engine/load.ts";
+import { defaultThresholds, type LossyName, lossyModes, lossyOf } from "../engine/lossy-options.ts";
 import type { Speculate } from "../engine/speculation.ts";
 import {
   type PolicyName,
@@ -23,6 +24,10 @@ export interface LoadFlags {
   readonly expertPolicy?: PolicyName;
   readonly expertPrefetch?: PrefetchName;
   readonly unprepared?: true;
+  readonly lossy?: LossyName;
+  readonly lowExperts?: string;
+  readonly lossyFull?: number;
+  readonly lossySkip?: number;
   readonly device?: string;
   readonly deviceLayers?: number;
 }
@@ -76,6 +81,25 @@ export function addLoadFlags(command: Command, context: string): Command {
       "--unprepared",
       "read experts from the model's own file: slower, and nothing is written beside it",
     )
+    .addOption(
+      command
+        .createOption(
+          "--lossy <mode>",
+          "use low-precision copies of some experts: faster, and not the same tokens (default: off)",
+        )
+        .choices(lossyModes),
+    )
+    .option("--low-experts <file>", "where the copies come from: the same model, quantised lower")
+    .option(
+      "--lossy-full <share>",
+      `hobbit: a missing expert is read in full from this share of a token's weights on (default: ${defaultThresholds.full})`,
+      parseNumber,
+    )
+    .option(
+      "--lossy-skip <share>",
+      `hobbit: below this share it is skipped, from there on its copy is used (default: ${defaultThresholds.skip})`,
+      parseNumber,
+    )
     .option(
       "--device <name>",
       "device that computes, as `stowage devices` lists them (default: the processor)",
@@ -83,11 +107,17 @@ export function addLoadFlags(command: Command, context: string): Command {
     .option("--device-layers <n>", "so many layers at the end are on the device (default: all)", parseNumber);
 }
 
-/** The flags that were given, as options of the engine. */
+/** The flags that were given, as options of the engine. @throws StowageError lossy_settings */
 export function loadOptionsOf(flags: LoadFlags): LoadOptions {
   const { context, threads, cacheTypeK, cacheTypeV, memory } = flags;
   const { expertMemory, expertPolicy, expertPrefetch, unprepared } = flags;
   const { device, deviceLayers } = flags;
+  const lossy = lossyOf({
+    mode: flags.lossy,
+    low: flags.lowExperts,
+    full: flags.lossyFull,
+    skip: flags.lossySkip,
+  });
   return {
     ...(context === undefined ? {} : { contextTokens: context }),
     ...(threads === undefined ? {} : { threads }),
@@ -99,6 +129,7 @@ export function loadOptionsOf(flags: LoadFlags): LoadOptions {
     ...(expertPolicy === undefined ? {} : { expertPolicy }),
     ...(expertPrefetch === undefined ? {} : { expertPrefetch }),
     ...(unprepared && { prepare: "never" }),
+    ...(lossy && { lossy }),
     ...(device === undefined ? {} : { device }),
     ...(deviceLayers === undefined ? {} : { deviceLayers }),
   };

@@ -190,6 +190,18 @@ describe("stowage run with a budget for experts", { skip: withoutSample }, () =>
     assert.ok(!existsSync(`${path}.experts`));
   });
 
+  it("in a lossy mode names it, and what it did", () => {
+    const low = join(folder, "low.gguf");
+    const quantised = stowage(["quantize", path, low, "--type", "q2_k", "--pure"]);
+    assert.equal(quantised.status, 0, quantised.stderr);
+    const lossy = run("--expert-memory", "40%", "--lossy", "hobbit", "--low-experts", low, "--stats");
+    assert.equal(lossy.status, 0, lossy.stderr);
+    assert.match(lossy.stderr, /^lossy: hobbit, a missing expert is low below .+ low ones read$/m);
+    const half = run("--expert-memory", "40%", "--low-experts", low);
+    assert.equal(half.status, 2);
+    assert.match(half.stderr, /Give --lossy and --low-experts together/);
+  });
+
   it("refuses a budget that is too small, and says the least that works", () => {
     const { status, stderr } = run("--expert-memory", "1KiB");
     assert.equal(status, 2);

@@ -2,7 +2,9 @@ import { availableParallelism } from "node:os";
 import { StowageError } from "../errors.ts";
 import { ExpertCache } from "../experts/cache.ts";
 import { allRecordBytes, type ExpertLayout } from "../experts/layout.ts";
+import { LossyExperts } from "../experts/lossy/lossy-experts.ts";
 import { openExpertStore } from "../experts/open.ts";
+import type { PolicyPair } from "../experts/policies/pair.ts";
 import {
   defaultPolicy,
   type PolicyName,
@@ -11,12 +13,15 @@ import {
 } from "../experts/policies/policies.ts";
 import type { PolicyShape } from "../experts/policies/policy.ts";
 import { prepare } from "../experts/prepare.ts";
-import { ExpertSlots, slotCounts } from "../experts/slots.ts";
+import { ExpertSlots, leastSlotBytes, slotCounts, tooSmall } from "../experts/slots.ts";
+import type { ExpertStore } from "../experts/store.ts";
 import type { Backend } from "../ggml/backend.ts";
 import type { GgufFile } from "../gguf/read.ts";
 import { planExpertRecords } from "../model/expert-records.ts";
 import type { Family } from "../model/family.ts";
 import { planWeights, type WeightLayout } from "../model/layout.ts";
+import type { LossyOptions } from "./lossy-options.ts";
+import type { LossyPlan } from "./lossy-plan.ts";
 import type { ExpertSlotPlan } from "./memory-plan.ts";
 
 /** How the experts of a mixture-of-experts model are kept. */
@@ -27,6 +32,8 @@ export interface ExpertOptions {
   readonly expertPolicy?: PolicyName;
   /** What is read before it is asked for, in the place of the policy's own choice. */
   readonly expertPrefetch?: PrefetchName;
+  /** Use low-precision copies of some experts: faster, and not the same tokens. Default: off. */
+  readonly lossy?: LossyOptions;
   /**
    * What happens when there is no prepared file of the experts: it is made, which takes as much room as the experts
    * and some time once (`auto`), or experts are read from the model's own file, slower. Default `auto`.
@@ -48,6 +55,8 @@ export interface ExpertPlan {
     /** Slots of each class. */
     readonly counts: readonly number[];
     readonly plan: ExpertSlotPlan;
+    /** Low-precision copies, with slots of their own in the same budget. */
+    readonly lossy?: LossyPlan & { readonly counts: readonly number[] };
   };
 }
 
@@ -55,75 +64,140 @@ export interface ExpertPlan {
 export class ExpertPlanner {
   /** Everything in memory. */
   readonly resident: WeightLayout;
-  readonly #records: ExpertLayout | undefined;
+  /** Undefined for a dense model. */
+  readonly records: ExpertLayout | undefined;
   readonly #planApart: () => WeightLayout;
   #apart: WeightLayout | undefined;
 
   /** @throws StowageError model_* */
   constructor(file: GgufFile, family: Family, backend: Backend) {
     this.resident = planWeights(file, family, backend);
-    this.#records = planExpertRecords(this.resident);
+    this.records = planExpertRecords(this.resident);
     this.#planApart = () => planWeights(file, family, backend, { expertsInSlots: true });
   }
 
   /** All experts, bytes; 0 of a dense model. */
   get allBytes(): number {
-    return this.#records ? allRecordBytes(this.#records) : 0;
+    return this.records ? allRecordBytes(this.records) : 0;
   }
 
   /**
-   * A budget that holds all experts is none: they stay with the other weights.
+   * A budget that holds all experts is none: they stay with the other weights, and nothing is lost.
    * @throws StowageError load_option, expert_memory
    */
-  plan(expertMemory: ExpertOptions["expertMemory"]): ExpertPlan {
-    const { resident } = this;
-    const records = this.#records;
+  plan(expertMemory: ExpertOptions["expertMemory"], lossy?: LossyPlan): ExpertPlan {
+    const { resident, records } = this;
     if (expertMemory === undefined || !records) return { layout: resident };
     const budget = budgetOf(expertMemory, this.allBytes);
     if (budget >= this.allBytes) return { layout: resident };
     const used = resident.hyperparameters.expertsUsed;
-    const counts = slotCounts(records, budget, used);
-    const bytes = counts.reduce((sum, count, index) => sum + count * records.classes[index]!.recordBytes, 0);
-    const plan = { bytes, slots: counts.reduce((sum, count) => sum + count, 0) };
     this.#apart ??= this.#planApart();
-    return { layout: this.#apart, slots: { records, used, counts, plan } };
+    const layout = this.#apart;
+    if (!lossy) {
+      const counts = slotCounts(records, budget, used);
+      return { layout, slots: { records, used, counts, plan: slotPlan([[records, counts]]) } };
+    }
+    const [least, leastLow] = [leastSlotBytes(records, used), leastSlotBytes(lossy.records, used)];
+    const needed = least + leastLow;
+    if (budget < needed) throw tooSmall(budget, { needed, experts: used, all: this.allBytes });
+    const low = Math.min(Math.max(leastLow, Math.floor(lossy.lowShare(budget))), budget - least);
+    const counts = slotCounts(records, budget - low, used);
+    const lowCounts = slotCounts(lossy.records, low, used);
+    const plan = slotPlan([
+      [records, counts],
+      [lossy.records, lowCounts],
+    ]);
+    return { layout, slots: { records, used, counts, plan, lossy: { ...lossy, counts: lowCounts } } };
   }
 }
 
+function slotPlan(all: readonly (readonly [ExpertLayout, readonly number[]])[]): ExpertSlotPlan {
+  const each = all.flatMap(([{ classes }, counts]) =>
+    counts.map((slots, index) => ({ slots, bytes: slots * classes[index]!.recordBytes })),
+  );
+  return {
+    bytes: each.reduce((sum, { bytes }) => sum + bytes, 0),
+    slots: each.reduce((sum, { slots }) => sum + slots, 0),
+  };
+}
+
+/** Experts under a budget, and their low-precision copies where a lossy mode has some. */
+export interface OpenedExperts {
+  readonly cache: ExpertCache;
+  readonly lossy: LossyExperts | undefined;
+}
+
 /**
- * Opens the store of a model's experts and takes the memory of their slots. Nothing is held when it throws.
+ * Opens the stores of a model's experts and takes the memory of their slots. Nothing is held when it throws.
  * @throws StowageError expert_*, prepared_file_*, prepare_*, native_call_failed
  */
 export async function openExperts(
   file: GgufFile,
-  { records, used, counts }: NonNullable<ExpertPlan["slots"]>,
+  slots: NonNullable<ExpertPlan["slots"]>,
   backend: Backend,
-  options: ExpertOptions & { readonly signal?: AbortSignal },
+  options: OpenOptions,
+): Promise<OpenedExperts> {
+  const { used, lossy } = slots;
+  const { expertPolicy = defaultPolicy, expertPrefetch } = options;
+  const policyOf = ({ records, counts }: Slots) =>
+    policyPair(expertPolicy, policyShape(records, counts, used), expertPrefetch);
+  if (!lossy) return { cache: await openCache(file, slots, backend, options, policyOf), lossy: undefined };
+  const cache = await openCache(file, slots, backend, options, policyOf);
+  try {
+    // Copies are asked for when their experts are missing, and never ahead.
+    const standIns = ({ records, counts }: Slots) => policyPair("lru", policyShape(records, counts, used));
+    const low = await openCache(lossy.file, lossy, backend, options, standIns);
+    return { cache, lossy: new LossyExperts(lossy.mode, cache, low) };
+  } catch (error) {
+    await cache.dispose();
+    throw error;
+  }
+}
+
+type OpenOptions = ExpertOptions & { readonly signal?: AbortSignal };
+
+interface Slots {
+  readonly records: ExpertLayout;
+  readonly counts: readonly number[];
+}
+
+async function openCache(
+  file: GgufFile,
+  { records, counts }: Slots,
+  backend: Backend,
+  options: OpenOptions,
+  policyOf: (slots: Slots) => PolicyPair,
 ): Promise<ExpertCache> {
-  const { onHint } = options;
+  const store = await openStore(file, records, backend, options);
+  try {
+    const slots = new ExpertSlots(backend, records, counts);
+    return new ExpertCache(store, slots, policyOf({ records, counts }), { readsInFlight: readsInFlight() });
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+/** The prepared file of a model's experts, made where there is none and it may be; else the model's own. */
+async function openStore(
+  file: GgufFile,
+  records: ExpertLayout,
+  backend: Backend,
+  { onHint, onPrepare, signal, ...options }: OpenOptions,
+): Promise<ExpertStore> {
   const open = () =>
     openExpertStore(file, records, backend, { onBuffered: (reason: StowageError) => onHint?.(reason) });
   let opened = await open();
   if (opened.fallback && options.prepare !== "never") {
     await opened.store.close();
-    const { signal, onPrepare } = options;
     await prepare(file, records, backend, {
       ...(signal === undefined ? {} : { signal }),
       ...(onPrepare === undefined ? {} : { progress: onPrepare }),
     });
     opened = await open();
   }
-  const { store, fallback } = opened;
-  if (fallback) onHint?.(fallback);
-  try {
-    const slots = new ExpertSlots(backend, records, counts);
-    const shape = policyShape(records, counts, used);
-    const policy = policyPair(options.expertPolicy ?? defaultPolicy, shape, options.expertPrefetch);
-    return new ExpertCache(store, slots, policy, { readsInFlight: readsInFlight() });
-  } catch (error) {
-    await store.close();
-    throw error;
-  }
+  if (opened.fallback) onHint?.(opened.fallback);
+  return opened.store;
 }
 
 function policyShape(records: ExpertLayout, counts: readonly number[], used: number): PolicyShape {

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { StowageError } from "../errors.ts";
 import type { ExpertCache } from "../experts/cache.ts";
+import type { LossyExperts } from "../experts/lossy/lossy-experts.ts";
 import { Backend } from "../ggml/backend.ts";
 import { Device } from "../ggml/device.ts";
 import { loadNative } from "../ggml/library.ts";
@@ -69,6 +70,8 @@ export interface LoadedModel {
   readonly pooling: Pooling | "rank";
   /** Where the experts are, when they have a budget that does not hold them all. */
   readonly experts: ExpertCache | undefined;
+  /** Their low-precision copies, in a lossy mode. */
+  readonly lossy: LossyExperts | undefined;
   dispose(): Promise<void>;
 }
 
@@ -95,6 +98,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
   const vocabulary = Tokenizer.load(file);
   let tokenizer: Tokenizer | undefined;
   let experts: ExpertCache | undefined;
+  let lossy: LossyExperts | undefined;
   let recorder: RoutingRecorder | undefined;
   try {
     const threads = whole("threads", options.threads ?? availableParallelism(), 512);
@@ -118,7 +122,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     options.signal?.throwIfAborted();
     if (slots) {
       const { openExperts } = await import("./expert-memory.ts");
-      experts = await openExperts(file, slots, backend, options);
+      ({ cache: experts, lossy } = await openExperts(file, slots, backend, options));
       backend.sleepBetweenGraphs();
     }
     if (options.recordRouting !== undefined) {
@@ -131,6 +135,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
       contextTokens: limits.contextTokens,
       ...(part && { part }),
       ...(experts && { experts }),
+      ...(lossy && { lossy }),
       ...(adapters && { adapters }),
       ...(recorder && { tap: recorder.tap }),
     };
@@ -143,13 +148,25 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
       const recorded = recorder?.close();
       await recorded?.catch(() => {});
       await experts?.dispose();
+      await lossy?.dispose();
       for (const resource of owned.splice(0).reverse()) resource.dispose();
       await recorded;
     };
     const usual = h.encoder ? "mean" : "last";
     const pooling = options.pooling ?? pooledBy(file.metadata, h.architecture) ?? usual;
     const grammars = new Grammars(tokenizer);
-    return { engine, tokenizer, grammars, runtime, hyperparameters: h, plan, pooling, experts, dispose };
+    return {
+      engine,
+      tokenizer,
+      grammars,
+      runtime,
+      hyperparameters: h,
+      plan,
+      pooling,
+      experts,
+      lossy,
+      dispose,
+    };
   } catch (error) {
     if (!tokenizer) {
       await vocabulary.then(
@@ -159,6 +176,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     }
     await recorder?.close().catch(() => {});
     await experts?.dispose();
+    await lossy?.dispose();
     for (const resource of owned.reverse()) resource.dispose();
     throw error;
   }

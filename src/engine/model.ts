@@ -1,4 +1,5 @@
 import { StowageError } from "../errors.ts";
+import type { Served } from "../experts/lossy/lossy-experts.ts";
 import type { LayerCounts } from "../experts/metrics.ts";
 import type { AdapterChoice } from "../model/lora/adapters.ts";
 import type { Pooling } from "../model/pooling.ts";
@@ -110,6 +111,19 @@ export interface ExpertReport {
   readonly layers: readonly LayerCounts[];
   /** The policies that decide, and what they have to say; for people. */
   readonly policy: { readonly name: string; readonly says: string | undefined };
+  /** The lossy mode, where one is on. */
+  readonly lossy: LossyReport | undefined;
+}
+
+/** What a lossy mode did. */
+export interface LossyReport {
+  readonly mode: string;
+  /** With which settings; for people. */
+  readonly says: string;
+  /** How often experts of decode steps were run in full precision, in low, and not at all. */
+  readonly served: Served;
+  /** How the low-precision copies fared. Both precisions are waited for at the same time: stalls overlap. */
+  readonly low: LayerCounts;
 }
 
 /**
@@ -163,13 +177,19 @@ export class Model {
 
   /** What came of a budget for experts, since the model was loaded; undefined where all experts stay in memory. */
   get experts(): ExpertReport | undefined {
-    const { experts } = this.#open();
+    const { experts, lossy } = this.#open();
     if (!experts) return undefined;
     const { metrics, policy } = experts;
     return {
       total: metrics.total,
       layers: metrics.layers.map((counts) => ({ ...counts })),
       policy: { name: policy.name, says: policy.says },
+      lossy: lossy && {
+        mode: lossy.mode.name,
+        says: lossy.mode.says,
+        served: { ...lossy.served },
+        low: lossy.low.metrics.total,
+      },
     };
   }
 

@@ -47,17 +47,20 @@ const leastTokensASequence = 512;
 const defaultSequences = 8;
 const defaultStepTokens = 512;
 
-/** @throws StowageError load_option, kv_type, expert_memory, model_*, lora_*, gguf_* */
+/** What decides how much memory experts take. */
+type ExpertSizeOptions = Pick<ExpertOptions, "expertMemory" | "lossy">;
+
+/** @throws StowageError load_option, kv_type, expert_memory, lossy_budget, low_experts, model_*, lora_*, gguf_* */
 export async function planModel(
   file: GgufFile,
   family: Family,
   backend: Backend,
-  options: SizeOptions & DeviceOptions & AdapterOptions & Pick<ExpertOptions, "expertMemory">,
+  options: SizeOptions & DeviceOptions & AdapterOptions & ExpertSizeOptions,
 ): Promise<ModelPlan> {
-  const { expertMemory, lora = [] } = options;
+  const { lora = [] } = options;
   const planned =
     options.device === undefined
-      ? await planWithExperts(file, family, backend, expertMemory)
+      ? await planWithExperts(file, family, backend, options)
       : {
           layout: planWeights(file, family, backend, { deviceLayers: deviceLayersOf(options, family, file) }),
         };
@@ -69,12 +72,17 @@ async function planWithExperts(
   file: GgufFile,
   family: Family,
   backend: Backend,
-  expertMemory: ExpertOptions["expertMemory"],
+  { expertMemory, lossy }: ExpertSizeOptions,
 ): Promise<ExpertPlan> {
+  if (lossy && expertMemory === undefined) throw new StowageError("lossy_budget", { mode: lossy.mode });
   // Nobody else pays for the code of expert budgets, in memory and in time to start.
   if (expertMemory === undefined) return { layout: planWeights(file, family, backend) };
   const { ExpertPlanner } = await import("./expert-memory.ts");
-  return new ExpertPlanner(file, family, backend).plan(expertMemory);
+  const planner = new ExpertPlanner(file, family, backend);
+  const { records, resident } = planner;
+  if (!lossy || !records) return planner.plan(expertMemory);
+  const { planLossy } = await import("./lossy-plan.ts");
+  return planner.plan(expertMemory, await planLossy(file, resident, records, backend, lossy));
 }
 
 /** The plan of a model whose weights are planned. @throws StowageError load_option, kv_type */

@@ -71,6 +71,11 @@ export class ExpertCache {
     return this.policy.sees(sight);
   }
 
+  /** Whether an expert is there, or on its way. */
+  has(layer: number, expert: number): boolean {
+    return this.#residents.get(this.#id(layer, expert)) !== undefined;
+  }
+
   /** Whether so many experts of a layer can be held at once. */
   fits(layer: number, count: number): boolean {
     return count <= this.slots.count(layer);
@@ -187,11 +192,9 @@ export class ExpertCache {
     }
   }
 
-  /** A long step needs nearly all experts of each layer: those of the next come where nothing of worth lies, if the disk idles. */
-  wantWhole(layer: number): void {
-    this.#residents.wanted = new Set(
-      Array.from({ length: this.layout.experts }, (_, expert) => this.#id(layer, expert)),
-    );
+  /** A long step needs nearly all experts of each layer: these of the next come where nothing of worth lies, if the disk idles. */
+  wantWhole(layer: number, experts: readonly number[]): void {
+    this.#residents.wanted = new Set(experts.map((expert) => this.#id(layer, expert)));
     this.#wantedEvicts = false;
     this.#queue.start();
   }

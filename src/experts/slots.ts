@@ -118,6 +118,11 @@ function overhang({ classes }: ExpertLayout): number {
   return rowGroup * Math.max(...rows);
 }
 
+/** Bytes of the fewest slots that work: `least` of each class, the experts of one token. */
+export function leastSlotBytes({ classes }: ExpertLayout, least: number): number {
+  return least * classes.reduce((sum, { recordBytes }) => sum + recordBytes, 0);
+}
+
 /**
  * How many slots of each class a budget gives: in the proportion of the classes' layers.
  * @param budget bytes
@@ -138,17 +143,24 @@ export function slotCounts(layout: ExpertLayout, budget: number, least: number):
   while (taken() > budget) {
     const widest = counts.indexOf(Math.max(...counts));
     if (counts[widest]! <= least) {
-      const needed = least * classes.reduce((sum, { recordBytes }) => sum + recordBytes, 0);
-      throw new StowageError("expert_memory", {
-        budget: mebibytes(budget),
-        needed: mebibytesUp(needed),
-        experts: least,
-        all: mebibytesUp(total),
-      });
+      throw tooSmall(budget, { needed: leastSlotBytes(layout, least), experts: least, all: total });
     }
     counts[widest]!--;
   }
   return counts;
+}
+
+/** A budget, bytes, that holds less than is needed. @param sizes bytes; `experts` is a count */
+export function tooSmall(
+  budget: number,
+  { needed, experts, all }: { needed: number; experts: number; all: number },
+): StowageError {
+  return new StowageError("expert_memory", {
+    budget: mebibytes(budget),
+    needed: mebibytesUp(needed),
+    experts,
+    all: mebibytesUp(all),
+  });
 }
 
 function mebibytes(bytes: number): string {

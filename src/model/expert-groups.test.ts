@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import fc from "fast-check";
-import { groupByExpert } from "./expert-groups.ts";
+import { greatestShares, groupByExpert } from "./expert-groups.ts";
 
 /** A ranking of all experts for each of some tokens, and how many of them are used. */
 const routings = fc
@@ -47,4 +47,16 @@ it("experts that no token chose have no pairs; one expert can have all", () => {
   assert.deepEqual([...starts], [0, 0, 0, 2]);
   assert.deepEqual([...tokensByExpert], [0, 1]);
   assert.deepEqual([...places], [0, 1]);
+});
+
+it("takes the greatest share that a token gives an expert, of weights of any sum", () => {
+  const ranking = Int32Array.of(2, 0, 1, 3, 0, 3, 2, 1);
+  const weights = Float32Array.of(3, 1, 0.25, 0.25);
+  const shares = greatestShares(ranking, weights, { tokens: 2, experts: 4, used: 2 });
+  assert.deepEqual([...shares], [0.5, 0, 0.75, 0.5]);
+});
+
+it("counts an expert as all of its token where no weight says otherwise", () => {
+  const shares = greatestShares(Int32Array.of(1, 0), new Float32Array(1), { tokens: 1, experts: 2, used: 1 });
+  assert.deepEqual([...shares], [0, 1]);
 });

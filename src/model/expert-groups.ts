@@ -41,3 +41,25 @@ export function chosenExperts({ starts }: ExpertGroups): number[] {
   }
   return chosen;
 }
+
+/**
+ * By expert, the greatest share that it has of the router's weights of one token; 0 for those that none has chosen.
+ * @param ranking experts of each token by falling probability, [tokens][experts]
+ * @param weights of the chosen, in that order, [tokens][used]
+ */
+export function greatestShares(
+  ranking: Int32Array,
+  weights: Float32Array,
+  { tokens, experts, used }: { tokens: number; experts: number; used: number },
+): Float32Array {
+  const shares = new Float32Array(experts);
+  for (let token = 0; token < tokens; token++) {
+    const mine = weights.subarray(token * used, (token + 1) * used);
+    const sum = mine.reduce((total, weight) => total + weight, 0);
+    for (const [rank, weight] of mine.entries()) {
+      const expert = ranking[token * experts + rank]!;
+      shares[expert] = Math.max(shares[expert]!, sum > 0 ? weight / sum : 1);
+    }
+  }
+  return shares;
+}

@@ -1,17 +1,20 @@
 import type { ExpertCache } from "../experts/cache.ts";
+import type { LossyExperts } from "../experts/lossy/lossy-experts.ts";
+import type { Division } from "../experts/lossy/mode.ts";
 import { isShort } from "../experts/short-steps.ts";
 import type { Backend } from "../ggml/backend.ts";
 import type { Context } from "../ggml/context.ts";
 import type { Tensor } from "../ggml/tensor.ts";
 import type { Blocks, ExpertPath } from "./blocks.ts";
-import { chosenExperts, type ExpertGroups, groupByExpert } from "./expert-groups.ts";
+import { chosenExperts, type ExpertGroups, greatestShares, groupByExpert } from "./expert-groups.ts";
 import { biasById, biasOfOne, type ExpertProducts, expertNetwork } from "./expert-network.ts";
 import { ExpertRegions } from "./expert-regions.ts";
-import { ExpertsInSlots } from "./experts-in-slots.ts";
+import type { ExpertsInSlots } from "./experts-in-slots.ts";
 import { expertsTogether, sumOfChosen } from "./experts-together.ts";
 import type { Hyperparameters } from "./hyperparameters.ts";
 import { routedTokens, stepTokens } from "./routed-tokens.ts";
 import type { Routing } from "./router.ts";
+import { StepExperts } from "./step-experts.ts";
 import type { LayerWeights, ModelWeights } from "./weights.ts";
 
 /** Whether a step of so many tokens is faster expert by expert. */
@@ -51,21 +54,21 @@ export class ExpertsApart implements ExpertPath {
   readonly #h: Hyperparameters;
   readonly #regions: ExpertRegions;
   readonly #runScope: RunScope;
-  readonly #slots: ExpertsInSlots | undefined;
+  readonly #slots: StepExperts | undefined;
   readonly #weights: ModelWeights;
 
   /** @param runtime its `experts` are where the experts are, when they are not among the weights */
   constructor(
-    runtime: { backend: Backend; weights: ModelWeights; experts?: ExpertCache },
+    runtime: { backend: Backend; weights: ModelWeights; experts?: ExpertCache; lossy?: LossyExperts },
     maxTokens: number,
     runScope: RunScope,
   ) {
-    const { backend, weights, experts } = runtime;
+    const { backend, weights, experts, lossy } = runtime;
     this.#h = weights.layout.hyperparameters;
     this.#weights = weights;
     this.#regions = new ExpertRegions(backend, this.#h, maxTokens);
     this.#runScope = runScope;
-    this.#slots = experts && new ExpertsInSlots(experts);
+    this.#slots = experts && new StepExperts(experts, lossy);
   }
 
   async run(blocks: Blocks, weights: LayerWeights, x: Tensor, normed: Tensor, routing: Routing) {
@@ -93,32 +96,26 @@ export class ExpertsApart implements ExpertPath {
       this.#slots.later((cache) => cache.routed(seen));
     }
     if (guess) this.#tellGuess(layer + 1, guess, tokens);
-    if (!apart && this.#slots && (await this.#slots.hold(layer, chosen))) {
-      const y = this.#together(blocks, weights, this.#slots, ranking, tokens);
-      return this.#slots.sees("pre-attention") ? this.#early(blocks, y, routing) : y;
-    }
-
-    const { context } = blocks.scope;
-    const pairs = tokens * expertsUsed;
-    this.#regions.indices(context, "order", 0, pairs).ints().set(groups.tokensByExpert);
-    this.#regions.indices(context, "places", 0, pairs).ints().set(groups.places);
     if (!this.#slots) {
+      this.#order(blocks, groups);
       for (const expert of chosen)
         this.#addExpert(blocks, weights, matricesOf(weights, expert), groups, expert);
-    } else {
-      for await (const wave of this.#slots.waves(layer, chosen)) {
-        for (const expert of wave) {
-          const first = groups.starts[expert]!;
-          const count = groups.starts[expert + 1]! - first;
-          const ids = () => this.#regions.indices(blocks.scope.context, "ids", first, count);
-          const products = this.#slots.products(layer, expert, apart ? undefined : ids);
-          this.#addExpert(blocks, weights, products, groups, expert);
-        }
-        // Slots of a wave may be taken when the next is asked for.
-        await this.#run(blocks);
-      }
-      this.#slots.ahead(layer + 1);
+      return this.#sum(blocks, tokens);
     }
+    const shares = () => (apart ? undefined : this.#shares(blocks, ranking, tokens));
+    const division = this.#slots.divide(layer, chosen, shares);
+    if (!apart && (await this.#slots.hold(layer, division))) {
+      const y = this.#held(blocks, weights, this.#slots, { ranking, groups, division });
+      return this.#slots.sees("pre-attention") ? this.#early(blocks, y, routing) : y;
+    }
+    this.#order(blocks, groups);
+    this.#leaveOut(blocks, groups, division.skipped);
+    for await (const { slots, experts: wave } of this.#slots.waves(layer, division)) {
+      for (const expert of wave) this.#addInSlot(blocks, weights, slots, groups, expert, !apart);
+      // Slots of a wave may be taken when the next is asked for.
+      await this.#run(blocks);
+    }
+    this.#slots.ahead(layer + 1);
     return this.#sum(blocks, tokens);
   }
 
@@ -172,6 +169,29 @@ export class ExpertsApart implements ExpertPath {
     this.#regions.dispose();
   }
 
+  /** A short step's experts, all of which are held: at once where all lie in the same slots, else one by one. */
+  #held(
+    blocks: Blocks,
+    weights: LayerWeights,
+    held: StepExperts,
+    step: { ranking: Int32Array; groups: ExpertGroups; division: Division },
+  ): Tensor {
+    const { ranking, groups, division } = step;
+    const { full, low, skipped } = division;
+    const tokens = groups.tokensByExpert.length / this.#h.expertsUsed;
+    if (skipped.length === 0 && low.length === 0) {
+      return this.#together(blocks, weights, held.full, ranking, tokens);
+    }
+    if (skipped.length === 0 && full.length === 0) {
+      return this.#together(blocks, weights, held.low!, ranking, tokens);
+    }
+    this.#order(blocks, groups);
+    this.#leaveOut(blocks, groups, skipped);
+    for (const expert of full) this.#addInSlot(blocks, weights, held.full, groups, expert, true);
+    for (const expert of low) this.#addInSlot(blocks, weights, held.low!, groups, expert, true);
+    return this.#sum(blocks, tokens);
+  }
+
   /** All chosen experts at once: as {@link expertsTogether}, with slots for experts. */
   #together(
     blocks: Blocks,
@@ -199,6 +219,44 @@ export class ExpertsApart implements ExpertPath {
       this.#regions.rows(context, tokens),
       this.#regions.weights(context, 0, tokens, expertsUsed),
     );
+  }
+
+  /** Where the rows of each expert are, and where the results of each token's experts will be. */
+  #order({ scope: { context } }: Blocks, groups: ExpertGroups): void {
+    const pairs = groups.places.length;
+    this.#regions.indices(context, "order", 0, pairs).ints().set(groups.tokensByExpert);
+    this.#regions.indices(context, "places", 0, pairs).ints().set(groups.places);
+  }
+
+  /** By expert, the greatest share that it has of a token's weights. */
+  #shares({ scope: { context } }: Blocks, ranking: Int32Array, tokens: number): Float32Array {
+    const { experts, expertsUsed } = this.#h;
+    const weights = this.#regions.weights(context, 0, tokens, expertsUsed).floats();
+    return greatestShares(ranking, weights, { tokens, experts, used: expertsUsed });
+  }
+
+  /** Experts that are skipped: their results are zero. */
+  #leaveOut({ scope: { context } }: Blocks, { starts, places }: ExpertGroups, skipped: readonly number[]) {
+    if (skipped.length === 0) return;
+    const results = this.#regions.results(context, places.length).floats();
+    const { width } = this.#h;
+    for (const expert of skipped) results.fill(0, starts[expert]! * width, starts[expert + 1]! * width);
+  }
+
+  /** {@link ExpertsApart.#addExpert} for an expert that is held in a slot. @param rowByRow as `mul_mat_id` multiplies */
+  #addInSlot(
+    blocks: Blocks,
+    weights: LayerWeights,
+    slots: ExpertsInSlots,
+    groups: ExpertGroups,
+    expert: number,
+    rowByRow: boolean,
+  ): void {
+    const first = groups.starts[expert]!;
+    const count = groups.starts[expert + 1]! - first;
+    const ids = () => this.#regions.indices(blocks.scope.context, "ids", first, count);
+    const products = slots.products(blocks.layer, expert, rowByRow ? ids : undefined);
+    this.#addExpert(blocks, weights, products, groups, expert);
   }
 
   /** One expert's network on its rows, its result where its pairs stand. */

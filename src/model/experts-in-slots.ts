@@ -42,12 +42,17 @@ export class ExpertsInSlots {
     this.#cache.metrics.besideMs += performance.now() - started;
   }
 
+  /** Whether so many experts of a layer can be held at once. */
+  fits(layer: number, count: number): boolean {
+    return this.#cache.fits(layer, count);
+  }
+
   /**
    * Has these experts in slots until {@link ExpertsInSlots.letGo}.
    * @returns false when there are not so many slots
    */
   async hold(layer: number, experts: readonly number[]): Promise<boolean> {
-    if (!this.#cache.fits(layer, experts.length)) return false;
+    if (!this.fits(layer, experts.length)) return false;
     await this.#cache.acquire(layer, experts, () => this.working());
     this.#held = { layer, experts };
     if (layer === this.#cache.layout.layers - 1) this.later((cache) => cache.stepped());
@@ -68,11 +73,6 @@ export class ExpertsInSlots {
   /** These experts as they come; see {@link ExpertCache.waves}. */
   waves(layer: number, experts: readonly number[]): AsyncGenerator<readonly number[]> {
     return this.#cache.waves(layer, experts);
-  }
-
-  /** A long step needs nearly all experts of each layer: those of the next may come while the disk is idle. */
-  ahead(layer: number): void {
-    if (typeof this.#cache.layout.layerClass[layer] === "number") this.#cache.wantWhole(layer);
   }
 
   slotOf(layer: number, expert: number): number {

@@ -1,4 +1,5 @@
 import type { ExpertCache } from "../experts/cache.ts";
+import type { LossyExperts } from "../experts/lossy/lossy-experts.ts";
 import { GraphAllocator } from "../ggml/allocator.ts";
 import type { Backend } from "../ggml/backend.ts";
 import { Context } from "../ggml/context.ts";
@@ -28,6 +29,8 @@ export interface Runtime {
   readonly contextTokens: number;
   /** Where the experts are, when they are not among the weights. */
   readonly experts?: ExpertCache;
+  /** Their low-precision copies, in a lossy mode. */
+  readonly lossy?: LossyExperts;
   /** What of the model is on a device: its last layers and the output. */
   readonly part?: DevicePart;
   /** Where steps leave their routing, when it is recorded. */

@@ -1,0 +1,182 @@
+/** Lossy modes: lossless where they lose nothing, and else the numbers of a model whose weights are really so low. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { type LoadedModel, type LoadOptions, loadEngine } from "../src/engine/load.ts";
+import type { LossyOptions } from "../src/engine/lossy-options.ts";
+import type { ErrorCode } from "../src/errors.ts";
+import { quantizeModel } from "../src/model/quantize.ts";
+import { Random } from "../src/model/random.ts";
+import { writeSyntheticModel } from "../src/model/synth.ts";
+import { tinyExperts } from "./expert-models.ts";
+import { hasCode } from "./has-code.ts";
+import { mixedModel } from "./mixed-model.ts";
+
+const shape = { ...tinyExperts, experts: 16, expertsUsed: 4, vocabulary: 512, downType: "Q8_0" } as const;
+const model = { ...shape, type: "Q8_0", seed: 11 } as const;
+/** Of log-probabilities, between kernels of F32 and of Q4_0. */
+const tolerance = 0.1;
+const isExperts = (name: string) => name.includes("_exps.");
+/** The experts of a token are a quarter of a layer's. */
+const budget = "60%";
+
+/** Chosen tokens with their exact log-probabilities. */
+type Rows = readonly (readonly [number, number])[][];
+
+async function run(
+  { engine, tokenizer }: LoadedModel,
+  { prompt, sequences = 2 }: { prompt: number; sequences?: number },
+): Promise<Rows> {
+  const random = new Random(3);
+  const all = Array.from({ length: sequences }, () =>
+    engine.submit({
+      prompt: Array.from({ length: prompt }, () => random.below(tokenizer.vocabularySize)),
+      maxTokens: 16,
+      ignoreEnd: true,
+      sampling: { temperature: 0, logprobs: 1 },
+    }),
+  );
+  return Promise.all(
+    all.map(async (sequence) => {
+      const row: [number, number][] = [];
+      for await (const event of sequence) if (event.type === "token") row.push([event.token, event.logprob!]);
+      return row;
+    }),
+  );
+}
+
+describe("lossy modes", () => {
+  let folder: string;
+  const at = (name: string) => join(folder, `${name}.gguf`);
+  const hobbit = (full: number, skip: number, low = "low"): LossyOptions => {
+    return { mode: "hobbit", low: at(low), full, skip };
+  };
+
+  async function using<T>(
+    path: string,
+    options: LoadOptions,
+    work: (model: LoadedModel) => Promise<T>,
+  ): Promise<T> {
+    const sizes = {
+      contextTokens: 128,
+      maxSequences: 2,
+      speculate: "off",
+      expertPolicy: "lru",
+      threads: 1,
+    } as const;
+    const loaded = await loadEngine(path, { ...sizes, ...options });
+    try {
+      await loaded.engine.settled;
+      return await work(loaded);
+    } finally {
+      await loaded.dispose();
+    }
+  }
+
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "stowage-lossy-"));
+    await writeSyntheticModel(at("model"), model);
+    const quantise = (from: string, to: string, recipe: "Q4_0" | "F32") =>
+      quantizeModel(at(from), at(to), { recipe, pure: true, overrides: [], threads: 1 });
+    await quantise("model", "quantised", "Q4_0");
+    await mixedModel(at("low"), at("model"), (name) => (isExperts(name) ? at("quantised") : undefined));
+    await mixedModel(at("none"), at("model"), (name) => (isExperts(name) ? "zero" : undefined));
+    await quantise("low", "floats", "F32");
+    await mixedModel(at("same"), at("model"), (name) => (isExperts(name) ? at("floats") : undefined));
+    await writeSyntheticModel(at("stranger"), { ...shape, type: "Q4_0", downType: "Q4_0", seed: 12 });
+    await writeSyntheticModel(at("wider"), {
+      ...shape,
+      expertWidth: 512,
+      type: "Q4_0",
+      downType: "Q4_0",
+      seed: 11,
+    });
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  for (const prompt of [6, 45]) {
+    test(`hobbit with thresholds of zero is lossless, prompts of ${prompt} tokens`, async () => {
+      const expected = await using(at("model"), { expertMemory: budget }, (loaded) =>
+        run(loaded, { prompt }),
+      );
+      const options = { expertMemory: budget, lossy: hobbit(0, 0) };
+      await using(at("model"), options, async (loaded) => {
+        assert.deepEqual(await run(loaded, { prompt }), expected);
+        const { low, skipped, full } = loaded.lossy!.served;
+        assert.ok(full > 0 && loaded.experts!.metrics.total.misses > 0);
+        assert.deepEqual([low, skipped, loaded.lossy!.low.metrics.readBytes], [0, 0, 0]);
+      });
+    });
+  }
+
+  // Prompts of a token are decode steps, so nothing ever comes in full precision.
+  for (const [name, skip] of [
+    ["low", 0],
+    ["none", 1],
+  ] as const) {
+    test(`hobbit on a cold cache that nothing is read into is the model with ${name} experts`, async () => {
+      const expected = await using(at(name), {}, (loaded) => run(loaded, { prompt: 1 }));
+      await using(at("model"), { expertMemory: "99%", lossy: hobbit(1, skip) }, async (loaded) => {
+        assert.deepEqual(await run(loaded, { prompt: 1 }), expected);
+        const { full, low, skipped } = loaded.lossy!.served;
+        assert.equal(full, 0);
+        assert.ok((skip === 0 ? low : skipped) > 0);
+        assert.equal(loaded.experts!.metrics.readBytes, 0);
+      });
+    });
+  }
+
+  test("hobbit with copies that say the same as the experts says the same, whichever it takes", async () => {
+    const options = { expertMemory: "40%", lossy: hobbit(0.3, 0) };
+    const given = { prompt: 6, sequences: 2 };
+    const expected = await using(at("same"), {}, (loaded) => run(loaded, given));
+    await using(at("same"), options, async (loaded) => {
+      const found = await run(loaded, given);
+      for (const [index, row] of expected.entries()) {
+        for (const [step, [token, logprob]] of row.entries()) {
+          assert.equal(found[index]![step]![0], token);
+          assert.ok(Math.abs(found[index]![step]![1] - logprob) < tolerance);
+        }
+      }
+      const { full, low } = loaded.lossy!.served;
+      assert.ok(full > 0 && low > 0);
+    });
+  });
+
+  const refused: readonly [string, ErrorCode, () => LoadOptions][] = [
+    ["no budget", "lossy_budget", () => ({ lossy: hobbit(0.5, 0.1) })],
+    ["a threshold that is no share", "load_option", () => ({ expertMemory: budget, lossy: hobbit(1.5, 0) })],
+    ["skipping more than is low", "load_option", () => ({ expertMemory: budget, lossy: hobbit(0.1, 0.5) })],
+    [
+      "copies of another model",
+      "low_experts",
+      () => ({ expertMemory: budget, lossy: hobbit(0.5, 0.1, "stranger") }),
+    ],
+    [
+      "copies of another shape",
+      "low_experts",
+      () => ({ expertMemory: budget, lossy: hobbit(0.5, 0.1, "wider") }),
+    ],
+    [
+      "copies that are no smaller",
+      "low_experts",
+      () => ({ expertMemory: budget, lossy: hobbit(0.5, 0.1, "model") }),
+    ],
+    ["no file", "gguf_unreadable", () => ({ expertMemory: budget, lossy: hobbit(0.5, 0.1, "nothing") })],
+    [
+      "a budget for full experts alone",
+      "expert_memory",
+      () => ({ expertMemory: "10%", lossy: hobbit(0.5, 0.1) }),
+    ],
+  ];
+  for (const [name, code, options] of refused) {
+    test(`refused: ${name}`, async () => {
+      await assert.rejects(
+        using(at("model"), options(), () => Promise.resolve()),
+        hasCode(code),
+      );
+    });
+  }
+});
