@@ -33,6 +33,7 @@ const model: Status["models"][number] = {
   cached_tokens_total: 0,
   generated_tokens_total: 1234,
   experts: null,
+  recording: null,
   expires_at: 61_000,
   last_used: null,
 };

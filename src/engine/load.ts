@@ -32,7 +32,7 @@ import type { ExpertOptions } from "./expert-memory.ts";
 import { Grammars } from "./grammars.ts";
 import { checkBudget, type MemoryPlan } from "./memory-plan.ts";
 import { type AdapterOptions, planModel, type SizeOptions, whole } from "./plan.ts";
-import { RoutingRecorder } from "./routing-recorder.ts";
+import { type RoutingRecord, RoutingRecorder } from "./routing-recorder.ts";
 import { checkSpeculate, type Speculate } from "./speculation.ts";
 
 /** How a model is loaded. Everything has a default that suits a laptop. */
@@ -51,7 +51,7 @@ export interface LoadOptions extends SizeOptions, AdapterOptions, ExpertOptions,
    */
   readonly speculate?: Speculate;
   /** Write the routing of every token into this file; only for mixtures of experts. Steps take longer, see docs/lab.md. */
-  readonly recordRouting?: string;
+  readonly recordRouting?: string | RoutingRecord;
   /** Aborting it ends the loading between two weights. */
   readonly signal?: AbortSignal;
 }
@@ -72,6 +72,8 @@ export interface LoadedModel {
   readonly experts: ExpertCache | undefined;
   /** Their low-precision copies, in a lossy mode. */
   readonly lossy: LossyExperts | undefined;
+  /** What writes the routing, where that is recorded. */
+  readonly recorder: RoutingRecorder | undefined;
   dispose(): Promise<void>;
 }
 
@@ -155,18 +157,8 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     const usual = h.encoder ? "mean" : "last";
     const pooling = options.pooling ?? pooledBy(file.metadata, h.architecture) ?? usual;
     const grammars = new Grammars(tokenizer);
-    return {
-      engine,
-      tokenizer,
-      grammars,
-      runtime,
-      hyperparameters: h,
-      plan,
-      pooling,
-      experts,
-      lossy,
-      dispose,
-    };
+    const made = { engine, tokenizer, grammars, runtime, hyperparameters: h, plan, pooling };
+    return { ...made, experts, lossy, recorder, dispose };
   } catch (error) {
     if (!tokenizer) {
       await vocabulary.then(
@@ -182,8 +174,9 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
   }
 }
 
-function requireExperts(recordRouting: string, { experts }: Hyperparameters): void {
+function requireExperts(record: string | RoutingRecord, { experts }: Hyperparameters): void {
   if (experts > 0) return;
+  const value = typeof record === "string" ? record : record.path;
   const range = "for models with experts only; this one is dense";
-  throw new StowageError("load_option", { option: "recordRouting", value: recordRouting, range });
+  throw new StowageError("load_option", { option: "recordRouting", value, range });
 }

@@ -1,6 +1,16 @@
+import type { StowageError } from "../errors.ts";
 import { RoutingTraceWriter } from "../experts/trace/writer.ts";
 import type { Hyperparameters } from "../model/hyperparameters.ts";
 import type { RoutingTap } from "../model/routing-tap.ts";
+
+/** Where routing is recorded, by whoever goes on for long. */
+export interface RoutingRecord {
+  readonly path: string;
+  /** An earlier trace stays: a number is appended to the path. */
+  readonly keepEarlier: true;
+  /** Told once when nothing can be written any more; steps go on. Without it, they fail. */
+  readonly onFailure: (error: StowageError) => void;
+}
 
 /** What a step ran of one sequence. */
 export interface RecordedShare {
@@ -22,21 +32,31 @@ export class RoutingRecorder {
   readonly #firstLayer: number;
   readonly #experts: number;
   readonly #used: number;
+  readonly #onFailure: RoutingRecord["onFailure"] | undefined;
   #step = 0;
+  #failed = false;
 
   /** @throws StowageError routing_trace_write */
   static async create(
-    path: string,
+    record: string | RoutingRecord,
     model: string,
     h: Hyperparameters,
     tap: RoutingTap,
   ): Promise<RoutingRecorder> {
     const layers = h.layers - h.denseLayers;
     const source = { model, layers, experts: h.experts, used: h.expertsUsed };
-    return new RoutingRecorder(tap, await RoutingTraceWriter.create(path, source), h);
+    const [path, options] = typeof record === "string" ? [record, undefined] : [record.path, record];
+    const writer = await RoutingTraceWriter.create(path, source, options);
+    return new RoutingRecorder(tap, writer, h, options?.onFailure);
   }
 
-  private constructor(tap: RoutingTap, writer: RoutingTraceWriter, h: Hyperparameters) {
+  private constructor(
+    tap: RoutingTap,
+    writer: RoutingTraceWriter,
+    h: Hyperparameters,
+    onFailure: RoutingRecord["onFailure"] | undefined,
+  ) {
+    this.#onFailure = onFailure;
     this.tap = tap;
     this.#writer = writer;
     this.#firstLayer = h.denseLayers;
@@ -45,6 +65,10 @@ export class RoutingRecorder {
     this.#used = h.expertsUsed;
   }
 
+  /** The file. */
+  get path(): string {
+    return this.#writer.path;
+  }
   get tokens(): number {
     return this.#writer.tokens;
   }
@@ -52,8 +76,14 @@ export class RoutingRecorder {
     return this.#writer.bytes;
   }
 
-  /** Records the step that has just run. @throws StowageError routing_trace_write */
+  /** Records the step that has just run. @throws StowageError routing_trace_write, where nobody else is told */
   async stepped(shares: readonly RecordedShare[]): Promise<void> {
+    if (this.#failed) return;
+    this.#record(shares);
+    await this.#writer.ready().catch((error: unknown) => this.#fail(error));
+  }
+
+  #record(shares: readonly RecordedShare[]): void {
     const count = shares.reduce((sum, { tokens }) => sum + tokens.length, 0);
     const numbers = Array.from({ length: this.#layers }, (_, index) => this.#firstLayer + index);
     const logits = numbers.map((layer) => this.tap.logits(layer, count));
@@ -79,10 +109,16 @@ export class RoutingRecorder {
       }
       row += tokens.length;
     }
-    await this.#writer.ready();
   }
 
-  close(): Promise<void> {
-    return this.#writer.close();
+  /** @throws StowageError routing_trace_write, where nobody else is told */
+  async close(): Promise<void> {
+    await this.#writer.close().catch((error: unknown) => this.#fail(error));
+  }
+
+  #fail(error: unknown): void {
+    if (!this.#onFailure) throw error;
+    if (!this.#failed) this.#onFailure(error as StowageError);
+    this.#failed = true;
   }
 }

@@ -162,10 +162,20 @@ export class EngineProcess {
   load(path: string, settings: Partial<ModelSettings>, listener: LoadListener): Promise<ReadyMessage> {
     const { contextTokens, maxSequences, kvTokens, stepTokens, threads, speculate } = settings;
     const { cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare, pooling } = settings;
-    const { lora, device, deviceLayers } = settings;
+    const { lora, device, deviceLayers, recordRouting } = settings;
     const given = {
       ...{ contextTokens, maxSequences, kvTokens, stepTokens, threads, speculate, device, deviceLayers },
-      ...{ cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare, pooling, lora },
+      ...{
+        cacheTypeK,
+        cacheTypeV,
+        expertMemory,
+        expertPolicy,
+        expertPrefetch,
+        prepare,
+        pooling,
+        lora,
+        recordRouting,
+      },
     };
     return new Promise((resolve, reject) => {
       this.#load = { listener, resolve, reject };

@@ -21,6 +21,8 @@ export interface ModelSettings {
   readonly expertPolicy?: PolicyName;
   readonly expertPrefetch?: PrefetchName;
   readonly prepare?: "auto" | "never";
+  /** File for what the routers choose; each start of its engine takes another, see docs/lab.md. */
+  readonly recordRouting?: string;
   /** How a text's embedding is made of its tokens', in place of what the file says. */
   readonly pooling?: Pooling;
   /** LoRA adapters that requests may compute with. */

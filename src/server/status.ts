@@ -53,6 +53,7 @@ function modelStatus(model: ServedModel, totals: ModelTotals): Status["models"][
           prefetch_wasted: stats.experts.prefetchesWasted,
         }
       : null,
+    recording: stats?.recording ?? null,
     expires_at: model.expiresAt ?? null,
     last_used: model.lastUsed || null,
   };

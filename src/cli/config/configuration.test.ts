@@ -134,7 +134,7 @@ describe("a configuration file that is wrong", () => {
     ["drain-timeout = 'soon'", "setting_invalid", /30s, 2m or 1h/],
     ["keep-alive = false", "setting_invalid", /is false; .*forever/],
     ["log-level = 'loud'", "setting_invalid", /silent, error, warn, info or debug/],
-    ["expert-policy = 'best'", "setting_invalid", /lru, lfu, lfru or successors/],
+    ["expert-policy = 'best'", "setting_invalid", /lru, lfu, lfru, /],
     ["speculate = 'often'", "setting_invalid", /auto, off or a whole number from 1 to 15/],
     ["unprepared = 1", "setting_invalid", /true or false/],
     ["api-key = 'two words'", "setting_invalid", /api-key in .* is \(not shown\)/],
@@ -314,6 +314,16 @@ describe("what the server is started with", () => {
         },
       ],
     });
+  });
+
+  it("records routing beside the file that says so, or where the command was given", () => {
+    write("a.gguf");
+    const pathOf = (flags: Record<string, string>) =>
+      serverOptions(configured({ models: ["a.gguf"], flags })).models[0]!.recordRouting;
+    assert.equal(pathOf({}), undefined);
+    assert.equal(pathOf({ recordRouting: "/tmp/a.routing" }), "/tmp/a.routing");
+    write("stowage.toml", '[models.a]\nrecord-routing = "traces/a.routing"');
+    assert.equal(pathOf({}), join(cwd, "traces/a.routing"));
   });
 
   it("needs a model", () => {

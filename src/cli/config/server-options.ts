@@ -51,23 +51,31 @@ function loadSettings(settings: ModelConfiguration["settings"], file: string | u
     expertMemory: settings.expertMemory.value,
     expertPolicy: settings.expertPolicy.value,
     expertPrefetch: settings.expertPrefetch.value,
+    recordRouting: pathOf(settings.recordRouting, file),
     prepare: settings.unprepared.value ? ("never" as const) : undefined,
   };
   const given = Object.entries(values).filter(([, value]) => value !== undefined);
   return { ...Object.fromEntries(given), keepAliveSeconds: settings.keepAlive.value };
 }
 
-/** Paths of the file are relative to its folder. */
 function adaptersOf(
   { value, source }: ModelConfiguration["settings"]["lora"],
   file: string | undefined,
 ): ModelSettings["lora"] {
   if (value.length === 0) return undefined;
-  const inFile = file !== undefined && source.startsWith("file ");
-  return value.map((adapter) => ({
-    ...adapter,
-    path: inFile ? pathInFile(file, adapter.path) : resolve(adapter.path),
-  }));
+  return value.map((adapter) => ({ ...adapter, path: resolvedPath(adapter.path, source, file) }));
+}
+
+function pathOf(
+  { value, source }: ModelConfiguration["settings"]["recordRouting"],
+  file: string | undefined,
+): string | undefined {
+  return value === undefined ? undefined : resolvedPath(value, source, file);
+}
+
+/** Paths of the file are relative to its folder. */
+function resolvedPath(path: string, source: string, file: string | undefined): string {
+  return file !== undefined && source.startsWith("file ") ? pathInFile(file, path) : resolve(path);
 }
 
 const loopback = new BlockList();

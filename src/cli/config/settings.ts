@@ -186,6 +186,12 @@ export const modelSettings = {
     about: `what is read ahead, in the place of the policy's own choice: ${prefetchNames.join(", ")}`,
     fallbackText: "as the policy says",
   }),
+  recordRouting: setting({
+    kind: text("the path of a file", /./),
+    placeholder: "file",
+    about: "write what the routers choose into this file, for `stowage lab`; it tells what users wrote",
+    fallbackText: "none",
+  }),
   device: setting({
     kind: text("the name or number of a device, as `stowage devices` lists them", /^\w[\w.: -]*$/),
     placeholder: "name",

@@ -118,6 +118,8 @@ export const toEngine = z.discriminatedUnion("type", [
       expertPolicy: z.enum(policyNames).exactOptional(),
       expertPrefetch: z.enum(prefetchNames).exactOptional(),
       prepare: z.enum(["auto", "never"]).exactOptional(),
+      /** A path; where there is a file, a number is appended. */
+      recordRouting: z.string().exactOptional(),
       pooling: z.enum(poolings).exactOptional(),
       lora: z
         .array(adapter.extend({ path: z.string() }))
@@ -217,6 +219,10 @@ const stats = z.object({
   residentBytes: count,
   /** What drafts came to. */
   speculation: z.object({ steps: count, drafted: count, accepted: count }),
+  /** The trace of the routing, where that is recorded. */
+  recording: z
+    .object({ path: z.string(), tokens: count, bytes: count, failure: z.string().nullable() })
+    .nullable(),
   experts: z
     .object({
       ...layerCounts.shape,

@@ -4,6 +4,7 @@ import { ChatPrompt, checkMessages } from "../../tokenizer/chat-prompt.ts";
 import { type EmbeddingSequence, poolingFor, shapeVector, textTokens } from "../embedding.ts";
 import type { TextForm } from "../grammars.ts";
 import { type LoadedModel, loadEngine } from "../load.ts";
+import type { RoutingRecord } from "../routing-recorder.ts";
 import type { Sequence } from "../sequence.ts";
 import { faultOf } from "./faults.ts";
 import type { EngineStats, FromEngine, ModelInput, ToEngine, WireForm } from "./messages.ts";
@@ -34,6 +35,8 @@ export class EngineService {
   #threads: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastStats = "";
+  /** Why nothing is recorded any more. */
+  #recordingFailure: string | null = null;
 
   constructor(send: (message: FromEngine) => void) {
     this.#send = send;
@@ -91,11 +94,12 @@ export class EngineService {
     this.#loaded = undefined;
   }
 
-  async #load({ path, settings }: Message<"load">): Promise<void> {
+  async #load({ path, settings: { recordRouting, ...settings } }: Message<"load">): Promise<void> {
     let model: LoadedModel | undefined;
     try {
       model = await loadEngine(path, {
         ...settings,
+        ...(recordRouting !== undefined && { recordRouting: this.#recordInto(recordRouting) }),
         signal: this.#abort.signal,
         onPlan: (memory) => {
           this.#send({ type: "planned", memory });
@@ -116,6 +120,14 @@ export class EngineService {
       await model?.dispose();
       this.#send({ type: "load_failed", fault: faultOf(error) });
     }
+  }
+
+  /** A request does not fail because nothing can be recorded. */
+  #recordInto(path: string): RoutingRecord {
+    const onFailure = ({ message }: StowageError) => {
+      this.#recordingFailure = message;
+    };
+    return { path, keepEarlier: true, onFailure };
   }
 
   #reportReady({ engine, tokenizer, hyperparameters, plan }: LoadedModel): void {
@@ -139,7 +151,7 @@ export class EngineService {
   #reportStats(): void {
     const { model } = this.#loaded!;
     const { running, waiting, paused, freeCells } = model.engine.load;
-    const { experts } = model;
+    const { experts, recorder } = model;
     const stats: EngineStats = {
       running,
       waiting,
@@ -148,6 +160,14 @@ export class EngineService {
       kvCellsFree: freeCells,
       residentBytes: process.memoryUsage.rss(),
       speculation: model.engine.speculation,
+      recording: recorder
+        ? {
+            path: recorder.path,
+            tokens: recorder.tokens,
+            bytes: recorder.bytes,
+            failure: this.#recordingFailure,
+          }
+        : null,
       experts: experts
         ? {
             ...experts.metrics.total,

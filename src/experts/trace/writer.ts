@@ -27,6 +27,8 @@ export interface TokenRouting {
   readonly early: readonly Int32Array[];
 }
 
+/** Mode of new files: tokens tell what somebody wrote. */
+const ownerOnly = 0o600;
 /** Chunks that wait for the disk at most, before {@link RoutingTraceWriter.ready} makes its caller wait. */
 const mostWaiting = 4;
 
@@ -48,14 +50,25 @@ export class RoutingTraceWriter {
   #writing: Promise<void> = Promise.resolve();
   #failure: StowageError | undefined;
 
-  /** Starts a new file in the place of any other. @throws StowageError routing_trace_write */
-  static async create(path: string, source: RoutingSource): Promise<RoutingTraceWriter> {
+  /**
+   * Starts a new file in the place of any other.
+   * @param options.keepEarlier an earlier file stays: the first free number from 2 on is appended to the path
+   * @throws StowageError routing_trace_write
+   */
+  static async create(
+    path: string,
+    source: RoutingSource,
+    options: { readonly keepEarlier?: boolean } = {},
+  ): Promise<RoutingTraceWriter> {
     let handle: FileHandle | undefined;
     try {
-      handle = await open(path, "w");
+      const opened = options.keepEarlier
+        ? await openFree(path)
+        : { path, handle: await open(path, "w", ownerOnly) };
+      handle = opened.handle;
       const head = Buffer.from(`${magic}${JSON.stringify(source)}\n`);
       await handle.writeFile(head);
-      const writer = new RoutingTraceWriter(path, source, handle);
+      const writer = new RoutingTraceWriter(opened.path, source, handle);
       writer.bytes = head.length;
       return writer;
     } catch (cause) {
@@ -146,6 +159,18 @@ export class RoutingTraceWriter {
 
   #newChunk(): Buffer {
     return Buffer.alloc(this.#recordsAChunk * this.#layout.bytes);
+  }
+}
+
+/** A new file at the path, or at the path with the first number behind it that no file has. */
+async function openFree(path: string): Promise<{ readonly path: string; readonly handle: FileHandle }> {
+  for (let number = 1; ; number++) {
+    const free = number === 1 ? path : `${path}.${number}`;
+    try {
+      return { path: free, handle: await open(free, "wx", ownerOnly) };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
   }
 }
 

@@ -58,6 +58,17 @@ const model = z.object({
   cached_tokens_total: count,
   generated_tokens_total: count,
   experts: experts.nullable(),
+  /** The trace of its routing, where that is recorded; it tells what users wrote. */
+  recording: z
+    .object({
+      path: z.string(),
+      /** Tokens that were recorded, and bytes that were written of them so far. */
+      tokens: count,
+      bytes,
+      /** Why nothing is recorded any more. */
+      failure: z.string().nullable(),
+    })
+    .nullable(),
   /** When it is unloaded unless it is used before, Unix ms; null: not by time. */
   expires_at: z.number().nullable(),
   last_used: z.number().nullable(),

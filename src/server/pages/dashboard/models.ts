@@ -121,6 +121,7 @@ function factsOf(model: Model, now: number): [label: string, value: string | und
     ["prompt", `${formatCount(model.prompt_tokens_total)}, ${formatCount(model.cached_tokens_total)} cached`],
     ["generated", formatCount(model.generated_tokens_total)],
     ["expert hits", asked === 0 ? undefined : `${((experts!.hits / asked) * 100).toFixed(1)} %`],
+    ["routing is recorded", recordingOf(model)],
     ["restarts", String(model.restarts)],
     ["process", model.pid?.toString()],
     ["last used", model.last_used === null ? "never" : `${formatAge(now - model.last_used)} ago`],
@@ -131,6 +132,12 @@ function factsOf(model: Model, now: number): [label: string, value: string | und
 function sequencesOf({ running, waiting, paused, max_sequences }: Model): string {
   const most = max_sequences === null ? "" : ` of ${max_sequences}`;
   return `${running}${most}, ${waiting} waiting${paused > 0 ? `, ${paused} paused` : ""}`;
+}
+
+function recordingOf({ recording }: Model): string | undefined {
+  if (recording === null) return undefined;
+  if (recording.failure !== null) return `no more: ${recording.failure}`;
+  return `${formatCount(recording.tokens)} tokens into ${recording.path}`;
 }
 
 function kvOf({ kv_cells, kv_cells_used }: Model): string | undefined {

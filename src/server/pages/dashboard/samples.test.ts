@@ -26,6 +26,7 @@ const model: Model = {
   cached_tokens_total: 0,
   generated_tokens_total: 0,
   experts: null,
+  recording: null,
   expires_at: null,
   last_used: null,
 };
