@@ -6,16 +6,26 @@ export interface Greeting {
   /** Reached from other machines as well. */
   readonly isOpen: boolean;
   readonly needsKey: boolean;
-  readonly models: readonly { readonly name: string; readonly state: string }[];
+  readonly models: readonly {
+    readonly name: string;
+    readonly state: string;
+    /** Where what it is asked for is recorded. */
+    readonly recordRouting?: string | undefined;
+  }[];
 }
 
 /** The lines that a server prints when it is ready. */
 export function greeting({ url, isOpen, needsKey, models }: Greeting): string {
   const ready = models.find(({ state }) => state === "ready");
+  const recorded = models.filter(({ recordRouting }) => recordRouting !== undefined);
   const rows = [
     ["chat", `${url}/`],
     ["dashboard", `${url}/dashboard`],
     ["models", models.map(({ name, state }) => `${printable(name)} (${state})`).join(", ")],
+    ...recorded.map(({ name, recordRouting }) => [
+      "recording",
+      `what ${printable(name)} is asked for, into ${printable(recordRouting!)}`,
+    ]),
     ["try", curlLine(url, (ready ?? models[0]!).name, needsKey)],
   ];
   const lines = rows.map(([label, value]) => `  ${label!.padEnd(9)}  ${value}`);

@@ -173,6 +173,12 @@ describe("the greeting", () => {
       text,
       /^Stowage listens at http:\/\/127\.0\.0\.1:1, and at this machine's other addresses\n/,
     );
+    assert.doesNotMatch(text, /recording/);
+    const recorded = greeting({
+      ...{ url: "http://127.0.0.1:1", isOpen: false, needsKey: false },
+      models: [{ name: "a", state: "ready", recordRouting: "/tmp/a.routing" }],
+    });
+    assert.match(recorded, /\n {2}recording +what a is asked for, into \/tmp\/a\.routing\n/);
     assert.match(text, /models +other \(on demand\), it's {3}\(ready\)\n/);
     assert.match(text, /-H "authorization: Bearer \$STOWAGE_API_KEY" -d '\{"model":"it'\\''s \\u001b",/);
   });

@@ -93,7 +93,11 @@ function greetingOf(
     url: localUrl(host, port),
     isOpen: !isLoopback(host),
     needsKey: apiKeys.length > 0,
-    models: models.map(({ name }) => ({ name, state: stateOf(touched.get(name)) })),
+    models: models.map(({ name, recordRouting }) => ({
+      name,
+      state: stateOf(touched.get(name)),
+      recordRouting,
+    })),
   });
 }
 
