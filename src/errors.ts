@@ -140,10 +140,21 @@ const entries = {
     message: "{path} cannot give low-precision copies of experts: {reason}.",
     next: "Make it out of the model that it is used with: `stowage quantize MODEL LOW --type q2_k`, or another type that is smaller than the model's.",
   },
+  sensitivity_file: {
+    status: 400,
+    message: "The sensitivities of experts in {path} cannot be used: {reason}.",
+    next: "Measure them with `stowage lab sensitivity MODEL LOW --imatrix FILE`.",
+  },
+  sensitivity_imatrix: {
+    status: 400,
+    message:
+      "The importance matrix has {found} values for {name}; {needed} are needed, a row for each expert.",
+    next: "Make one of this model with `stowage imatrix`.",
+  },
   lossy_settings: {
     status: 400,
-    message: "A lossy mode is not fully said: {given} is given, {missing} is not.",
-    next: "Give --lossy and --low-experts together, or neither.",
+    message: "The setting {setting} and the lossy mode do not fit: {reason}.",
+    next: "Give --lossy hobbit with --low-experts, or --lossy edgemoe with --low-experts and --lossy-bytes.",
   },
   lossy_budget: {
     status: 400,

@@ -1,6 +1,6 @@
 /** Lossy modes: lossless where they lose nothing, and else the numbers of a model whose weights are really so low. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -12,7 +12,9 @@ import { Random } from "../src/model/random.ts";
 import { writeSyntheticModel } from "../src/model/synth.ts";
 import { tinyExperts } from "./expert-models.ts";
 import { hasCode } from "./has-code.ts";
-import { mixedModel } from "./mixed-model.ts";
+import { mixedExperts, mixedModel } from "./mixed-model.ts";
+import { sampleTexts } from "./sample-texts.ts";
+import { stowage } from "./stowage.ts";
 
 const shape = { ...tinyExperts, experts: 16, expertsUsed: 4, vocabulary: 512, downType: "Q8_0" } as const;
 const model = { ...shape, type: "Q8_0", seed: 11 } as const;
@@ -85,6 +87,14 @@ describe("lossy modes", () => {
     await mixedModel(at("none"), at("model"), (name) => (isExperts(name) ? "zero" : undefined));
     await quantise("low", "floats", "F32");
     await mixedModel(at("same"), at("model"), (name) => (isExperts(name) ? at("floats") : undefined));
+    await quantise("model", "all-floats", "F32");
+    await mixedModel(at("model-floats"), at("model"), (name) =>
+      isExperts(name) ? at("all-floats") : undefined,
+    );
+    measure();
+    copyFileSync(at("low"), at("unmeasured"));
+    await mixedModel(at("others"), at("quantised"), () => undefined);
+    copyFileSync(`${at("low")}.sensitivity`, `${at("others")}.sensitivity`);
     await writeSyntheticModel(at("stranger"), { ...shape, type: "Q4_0", downType: "Q4_0", seed: 12 });
     await writeSyntheticModel(at("wider"), {
       ...shape,
@@ -94,6 +104,19 @@ describe("lossy modes", () => {
       seed: 11,
     });
   });
+  /** The sensitivities, as a user makes them. */
+  function measure(): void {
+    const text = join(folder, "text");
+    writeFileSync(text, sampleTexts.prose.slice(0, 1200));
+    const imatrix = join(folder, "imatrix");
+    for (const args of [
+      ["imatrix", at("model"), text, "--context", "64", "--output", imatrix],
+      ["lab", "sensitivity", at("model"), at("low"), "--imatrix", imatrix],
+    ]) {
+      const { status, stderr } = stowage(args);
+      assert.equal(status, 0, stderr);
+    }
+  }
   after(() => rmSync(folder, { recursive: true, force: true }));
 
   for (const prompt of [6, 45]) {
@@ -145,6 +168,92 @@ describe("lossy modes", () => {
     });
   });
 
+  const edgemoe = (bytes: number | string, low = "low"): LossyOptions => {
+    return { mode: "edgemoe", low: at(low), bytes };
+  };
+
+  for (const prompt of [1, 45]) {
+    test(`edgemoe with bytes for all in full precision is lossless, prompts of ${prompt} tokens`, async () => {
+      const expected = await using(at("model"), { expertMemory: budget }, (loaded) =>
+        run(loaded, { prompt }),
+      );
+      const options = { expertMemory: budget, lossy: edgemoe("100%") };
+      await using(at("model"), options, async (loaded) => {
+        assert.deepEqual(await run(loaded, { prompt }), expected);
+        assert.deepEqual([loaded.lossy!.served.low, loaded.lossy!.low.metrics.readBytes], [0, 0]);
+      });
+    });
+
+    // At the least budget, where short steps have to run expert by expert too.
+    for (const expertMemory of [budget, "14%"]) {
+      test(`edgemoe with bytes for none, experts in ${expertMemory}: the low model, prompts of ${prompt} tokens`, async () => {
+        const expected = await using(at("low"), {}, (loaded) => run(loaded, { prompt }));
+        const bytes = await lowBytes();
+        await using(at("model"), { expertMemory, lossy: edgemoe(bytes) }, async (loaded) => {
+          assert.deepEqual(await run(loaded, { prompt }), expected);
+          assert.deepEqual([loaded.lossy!.served.full, loaded.experts!.metrics.readBytes], [0, 0]);
+        });
+      });
+    }
+  }
+
+  test("edgemoe with some low is a model of such weights", async () => {
+    const options: LoadOptions = { expertMemory: "40%", expertPolicy: "composite", lossy: edgemoe("75%") };
+    const given = { prompt: 45 };
+    await using(at("model"), options, async (loaded) => {
+      const { mode, served } = loaded.lossy!;
+      const isLow = (layer: number, expert: number) => mode.ahead(layer, "low").includes(expert);
+      await mixedExperts(at("half"), at("model-floats"), at("same"), shape.experts, isLow);
+      const expected = await using(at("half"), {}, (reference) => run(reference, given));
+      const found = await run(loaded, given);
+      for (const [index, row] of expected.entries()) {
+        for (const [step, [token, logprob]] of row.entries()) {
+          assert.equal(found[index]![step]![0], token);
+          assert.ok(Math.abs(found[index]![step]![1] - logprob) < tolerance);
+        }
+      }
+      assert.ok(served.full > 0 && served.low > 0);
+    });
+  });
+
+  test("a share between full and low takes its bytes from the least sensitive experts", async () => {
+    const { sensitivity } = JSON.parse(readFileSync(`${at("low")}.sensitivity`, "utf8"));
+    await using(at("model"), { expertMemory: budget, lossy: edgemoe("75%") }, async ({ lossy }) => {
+      const of = (precision: "full" | "low") =>
+        [0, 1, 2].flatMap((layer) =>
+          lossy!.mode.ahead(layer, precision).map((expert) => sensitivity[layer][expert]),
+        );
+      assert.ok(Math.max(...of("low")) <= Math.min(...of("full")));
+    });
+  });
+
+  /** What all experts take when they are low, from the error that refuses less. */
+  async function lowBytes(): Promise<number> {
+    const error = await using(at("model"), { expertMemory: budget, lossy: edgemoe(1) }, () =>
+      Promise.resolve(),
+    ).then(
+      () => assert.fail("experts in one byte were accepted"),
+      (reason) => reason,
+    );
+    assert.equal(error.code, "load_option");
+    return Number(/at least (\d+) bytes/.exec(error.message)![1]);
+  }
+
+  test("gives everything back, also when it is refused late", async () => {
+    const files = () => readdirSync("/proc/self/fd").length;
+    const lossy = edgemoe("75%");
+    await using(at("model"), { expertMemory: budget, lossy }, () => Promise.resolve());
+    const before = files();
+    for (let round = 0; round < 3; round++) {
+      await using(at("model"), { expertMemory: budget, lossy }, (loaded) => run(loaded, { prompt: 6 }));
+      const recordRouting = join(folder, "nowhere", "trace");
+      await assert.rejects(
+        using(at("model"), { expertMemory: budget, lossy, recordRouting }, () => Promise.resolve()),
+      );
+    }
+    assert.equal(files(), before);
+  });
+
   const refused: readonly [string, ErrorCode, () => LoadOptions][] = [
     ["no budget", "lossy_budget", () => ({ lossy: hobbit(0.5, 0.1) })],
     ["a threshold that is no share", "load_option", () => ({ expertMemory: budget, lossy: hobbit(1.5, 0) })],
@@ -163,6 +272,17 @@ describe("lossy modes", () => {
       "copies that are no smaller",
       "low_experts",
       () => ({ expertMemory: budget, lossy: hobbit(0.5, 0.1, "model") }),
+    ],
+    ["bytes that say nothing", "load_option", () => ({ expertMemory: budget, lossy: edgemoe("much") })],
+    [
+      "no sensitivities",
+      "sensitivity_file",
+      () => ({ expertMemory: budget, lossy: edgemoe("75%", "unmeasured") }),
+    ],
+    [
+      "those of other copies",
+      "sensitivity_file",
+      () => ({ expertMemory: budget, lossy: edgemoe("75%", "others") }),
     ],
     ["no file", "gguf_unreadable", () => ({ expertMemory: budget, lossy: hobbit(0.5, 0.1, "nothing") })],
     [

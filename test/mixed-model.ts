@@ -29,3 +29,34 @@ export async function mixedModel(
   );
   await writeGguf(output, { metadata: file.metadata, tensors: parts, data: ({ data }) => data });
 }
+
+/**
+ * Writes a model with some of its experts out of another file, of the same shapes and types.
+ * @param low whether an expert of a layer is taken from there
+ */
+export async function mixedExperts(
+  output: string,
+  model: string,
+  other: string,
+  experts: number,
+  low: (layer: number, expert: number) => boolean,
+): Promise<void> {
+  const [file, lowFile] = [await openGguf(model), await openGguf(other)];
+  const [bytes, lowBytes] = [readFileSync(model), readFileSync(other)];
+  await writeGguf(output, {
+    metadata: file.metadata,
+    tensors: [...file.tensors.values()],
+    data: ({ name, offset, bytes: size }) => {
+      const data = Buffer.from(bytes.subarray(offset, offset + size));
+      const [, layer] = /^blk\.(\d+)\.ffn_\w+_exps\./.exec(name) ?? [];
+      if (layer === undefined) return data;
+      const each = size / experts;
+      const from = lowFile.tensors.get(name)!.offset;
+      for (let expert = 0; expert < experts; expert++) {
+        if (low(Number(layer), expert))
+          lowBytes.copy(data, expert * each, from + expert * each, from + (expert + 1) * each);
+      }
+      return data;
+    },
+  });
+}

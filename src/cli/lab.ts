@@ -8,6 +8,11 @@ const entries: readonly CommandEntry[] = [
     summary: "whether neighbouring tokens share experts, and so whether offloading suits a model",
     load: () => import("./lab-locality.ts"),
   },
+  {
+    name: "sensitivity",
+    summary: "what a low-precision copy of each expert costs, for the lossy mode edgemoe",
+    load: () => import("./lab-sensitivity.ts"),
+  },
 ];
 
 /** Adds the questions. Each file registers its flags and hands its measurement to `reportAction`. */

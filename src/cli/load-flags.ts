@@ -28,6 +28,7 @@ export interface LoadFlags {
   readonly lowExperts?: string;
   readonly lossyFull?: number;
   readonly lossySkip?: number;
+  readonly lossyBytes?: number | string;
   readonly device?: string;
   readonly deviceLayers?: number;
 }
@@ -101,6 +102,11 @@ export function addLoadFlags(command: Command, context: string): Command {
       parseNumber,
     )
     .option(
+      "--lossy-bytes <size>",
+      "edgemoe: what all experts may take, each in its own precision, such as 3GiB or 75% of them in full",
+      parseExpertMemory,
+    )
+    .option(
       "--device <name>",
       "device that computes, as `stowage devices` lists them (default: the processor)",
     )
@@ -112,12 +118,8 @@ export function loadOptionsOf(flags: LoadFlags): LoadOptions {
   const { context, threads, cacheTypeK, cacheTypeV, memory } = flags;
   const { expertMemory, expertPolicy, expertPrefetch, unprepared } = flags;
   const { device, deviceLayers } = flags;
-  const lossy = lossyOf({
-    mode: flags.lossy,
-    low: flags.lowExperts,
-    full: flags.lossyFull,
-    skip: flags.lossySkip,
-  });
+  const { lossy: mode, lowExperts, lossyFull, lossySkip, lossyBytes } = flags;
+  const lossy = lossyOf({ lossy: mode, lowExperts, lossyFull, lossySkip, lossyBytes });
   return {
     ...(context === undefined ? {} : { contextTokens: context }),
     ...(threads === undefined ? {} : { threads }),

@@ -199,7 +199,7 @@ describe("stowage run with a budget for experts", { skip: withoutSample }, () =>
     assert.match(lossy.stderr, /^lossy: hobbit, a missing expert is low below .+ low ones read$/m);
     const half = run("--expert-memory", "40%", "--low-experts", low);
     assert.equal(half.status, 2);
-    assert.match(half.stderr, /Give --lossy and --low-experts together/);
+    assert.match(half.stderr, /Give --lossy hobbit with --low-experts/);
   });
 
   it("refuses a budget that is too small, and says the least that works", () => {

@@ -1,9 +1,11 @@
 import { availableParallelism } from "node:os";
-import { StowageError } from "../errors.ts";
+import type { StowageError } from "../errors.ts";
 import { ExpertCache } from "../experts/cache.ts";
 import { allRecordBytes, type ExpertLayout } from "../experts/layout.ts";
 import { LossyExperts } from "../experts/lossy/lossy-experts.ts";
+import type { LossyMode } from "../experts/lossy/mode.ts";
 import { openExpertStore } from "../experts/open.ts";
+import { OnlySome } from "../experts/policies/only-some.ts";
 import type { PolicyPair } from "../experts/policies/pair.ts";
 import {
   defaultPolicy,
@@ -11,7 +13,7 @@ import {
   type PrefetchName,
   policyPair,
 } from "../experts/policies/policies.ts";
-import type { PolicyShape } from "../experts/policies/policy.ts";
+import type { ExpertId, PolicyShape } from "../experts/policies/policy.ts";
 import { prepare } from "../experts/prepare.ts";
 import { ExpertSlots, leastSlotBytes, slotCounts, tooSmall } from "../experts/slots.ts";
 import type { ExpertStore } from "../experts/store.ts";
@@ -20,6 +22,7 @@ import type { GgufFile } from "../gguf/read.ts";
 import { planExpertRecords } from "../model/expert-records.ts";
 import type { Family } from "../model/family.ts";
 import { planWeights, type WeightLayout } from "../model/layout.ts";
+import { budgetOf } from "./expert-budget.ts";
 import type { LossyOptions } from "./lossy-options.ts";
 import type { LossyPlan } from "./lossy-plan.ts";
 import type { ExpertSlotPlan } from "./memory-plan.ts";
@@ -88,7 +91,7 @@ export class ExpertPlanner {
   plan(expertMemory: ExpertOptions["expertMemory"], lossy?: LossyPlan): ExpertPlan {
     const { resident, records } = this;
     if (expertMemory === undefined || !records) return { layout: resident };
-    const budget = budgetOf(expertMemory, this.allBytes);
+    const budget = budgetOf("expertMemory", expertMemory, this.allBytes);
     if (budget >= this.allBytes) return { layout: resident };
     const used = resident.hyperparameters.expertsUsed;
     this.#apart ??= this.#planApart();
@@ -100,9 +103,9 @@ export class ExpertPlanner {
     const [least, leastLow] = [leastSlotBytes(records, used), leastSlotBytes(lossy.records, used)];
     const needed = least + leastLow;
     if (budget < needed) throw tooSmall(budget, { needed, experts: used, all: this.allBytes });
-    const low = Math.min(Math.max(leastLow, Math.floor(lossy.lowShare(budget))), budget - least);
-    const counts = slotCounts(records, budget - low, used);
-    const lowCounts = slotCounts(lossy.records, low, used);
+    const low = Math.min(Math.max(leastLow, Math.floor(lossy.lowShare * budget)), budget - least);
+    const counts = slotCounts(records, budget - low, used, heldRecords(lossy.mode, "full", records));
+    const lowCounts = slotCounts(lossy.records, low, used, heldRecords(lossy.mode, "low", lossy.records));
     const plan = slotPlan([
       [records, counts],
       [lossy.records, lowCounts],
@@ -141,17 +144,57 @@ export async function openExperts(
   const { expertPolicy = defaultPolicy, expertPrefetch } = options;
   const policyOf = ({ records, counts }: Slots) =>
     policyPair(expertPolicy, policyShape(records, counts, used), expertPrefetch);
-  if (!lossy) return { cache: await openCache(file, slots, backend, options, policyOf), lossy: undefined };
-  const cache = await openCache(file, slots, backend, options, policyOf);
+  const reads = readsInFlight();
+  if (!lossy) {
+    return {
+      cache: await openCache(file, slots, backend, options, policyOf(slots), reads),
+      lossy: undefined,
+    };
+  }
+  const full = aheadOf(lossy.mode, "full", slots.records);
+  const low = aheadOf(lossy.mode, "low", slots.records);
+  // Two queues that read ahead share what one has.
+  const each = full.size > 0 && low.size > 0 ? Math.max(1, Math.floor(reads / 2)) : reads;
+  const policy = new OnlySome(policyOf(slots), full);
+  const cache = await openCache(file, slots, backend, options, policy, each);
   try {
-    // Copies are asked for when their experts are missing, and never ahead.
-    const standIns = ({ records, counts }: Slots) => policyPair("lru", policyShape(records, counts, used));
-    const low = await openCache(lossy.file, lossy, backend, options, standIns);
-    return { cache, lossy: new LossyExperts(lossy.mode, cache, low) };
+    const lowPolicy =
+      low.size > 0
+        ? new OnlySome(policyOf(lossy), low)
+        : policyPair("lru", policyShape(lossy.records, lossy.counts, used));
+    const copies = await openCache(lossy.file, lossy, backend, options, lowPolicy, each);
+    return { cache, lossy: new LossyExperts(lossy.mode, cache, copies) };
   } catch (error) {
     await cache.dispose();
     throw error;
   }
+}
+
+/** How many records of each class a mode gives slots in a precision; undefined where any may come. */
+function heldRecords(
+  mode: LossyMode,
+  precision: "full" | "low",
+  { classes, layerClass }: ExpertLayout,
+): number[] | undefined {
+  const counts = classes.map(() => 0);
+  for (const [layer, index] of layerClass.entries()) {
+    if (index !== null) counts[index]! += mode.ahead(layer, precision).length;
+  }
+  return counts.some((count) => count > 0) ? counts : undefined;
+}
+
+/** What may be read ahead in a precision, as policies number experts. */
+function aheadOf(
+  mode: LossyMode,
+  precision: "full" | "low",
+  { layerClass, experts }: ExpertLayout,
+): ReadonlySet<ExpertId> {
+  const layers = layerClass.flatMap((index, layer) => (index === null ? [] : [layer]));
+  return new Set(
+    layers.flatMap((layer, number) =>
+      mode.ahead(layer, precision).map((expert) => number * experts + expert),
+    ),
+  );
 }
 
 type OpenOptions = ExpertOptions & { readonly signal?: AbortSignal };
@@ -166,12 +209,13 @@ async function openCache(
   { records, counts }: Slots,
   backend: Backend,
   options: OpenOptions,
-  policyOf: (slots: Slots) => PolicyPair,
+  policy: PolicyPair,
+  reads: number,
 ): Promise<ExpertCache> {
   const store = await openStore(file, records, backend, options);
   try {
     const slots = new ExpertSlots(backend, records, counts);
-    return new ExpertCache(store, slots, policyOf({ records, counts }), { readsInFlight: readsInFlight() });
+    return new ExpertCache(store, slots, policy, { readsInFlight: reads });
   } catch (error) {
     await store.close();
     throw error;
@@ -209,13 +253,4 @@ function policyShape(records: ExpertLayout, counts: readonly number[], used: num
 function readsInFlight(): number {
   const threads = Number(process.env.UV_THREADPOOL_SIZE) || 4;
   return Math.max(1, Math.min(threads - 2, 4 * availableParallelism()));
-}
-
-/** @param all bytes of all experts */
-function budgetOf(expertMemory: number | string, all: number): number {
-  const percent = typeof expertMemory === "string" ? /^(\d+(?:\.\d+)?)%$/.exec(expertMemory) : null;
-  const bytes = percent ? (Number(percent[1]) / 100) * all : expertMemory;
-  if (typeof bytes === "number" && Number.isFinite(bytes) && bytes >= 0) return Math.floor(bytes);
-  const range = 'a number of bytes, or a share of all experts such as "50%"';
-  throw new StowageError("load_option", { option: "expertMemory", value: expertMemory, range });
 }

@@ -11,36 +11,64 @@ export interface HobbitOptions {
   readonly skip?: number;
 }
 
+/** EdgeMoE: every expert has a precision of its own, by how much its low one costs. */
+export interface EdgeMoeOptions {
+  readonly mode: "edgemoe";
+  /** As {@link HobbitOptions.low}. */
+  readonly low: string;
+  /** What all experts may take, each in its own precision: bytes, or a share of all in full precision, such as "75%". */
+  readonly bytes: number | string;
+  /** What low experts cost, as `stowage lab sensitivity` writes it. Default: beside the low file. */
+  readonly sensitivity?: string;
+}
+
 /** A mode that trades exactness for fewer bytes from the disk; see docs/lossy.md. */
-export type LossyOptions = HobbitOptions;
+export type LossyOptions = HobbitOptions | EdgeMoeOptions;
 
 export type LossyName = LossyOptions["mode"];
 
-export const lossyModes: readonly LossyName[] = ["hobbit"];
+export const lossyModes: readonly LossyName[] = ["hobbit", "edgemoe"];
 
 export const defaultThresholds = { full: 0.4, skip: 0.1 };
 
 /** A lossy mode as flags or settings give it, piece by piece. */
 export interface LossySettings {
-  readonly mode?: LossyName | undefined;
-  readonly low?: string | undefined;
-  readonly full?: number | undefined;
-  readonly skip?: number | undefined;
+  readonly lossy?: LossyName | undefined;
+  readonly lowExperts?: string | undefined;
+  readonly lossyFull?: number | undefined;
+  readonly lossySkip?: number | undefined;
+  readonly lossyBytes?: number | string | undefined;
 }
+
+/** What each mode needs, and what it may have. */
+const needed = {
+  hobbit: { must: ["lowExperts"], may: ["lossyFull", "lossySkip"] },
+  edgemoe: { must: ["lowExperts", "lossyBytes"], may: [] },
+} as const;
 
 /**
  * The mode that the settings make; undefined where there is none.
- * @throws StowageError lossy_settings when one of them lacks another
+ * @throws StowageError lossy_settings when one of them lacks another, or has nothing to say in this mode
  */
 export function lossyOf(settings: LossySettings): LossyOptions | undefined {
-  const { mode, low, full, skip } = settings;
-  if (mode === undefined) {
-    const [given] =
-      Object.entries({ "low experts": low, full, skip }).find(([, value]) => value !== undefined) ?? [];
-    if (given === undefined) return undefined;
-    throw new StowageError("lossy_settings", { given, missing: "which lossy mode" });
+  const { lossy: mode, lowExperts: low, lossyFull: full, lossySkip: skip, lossyBytes: bytes } = settings;
+  const { must, may } = mode === undefined ? { must: [], may: [] } : needed[mode];
+  const known: readonly string[] = ["lossy", ...must, ...may];
+  for (const [setting, value] of Object.entries(settings)) {
+    if (value === undefined || known.includes(setting)) continue;
+    const reason = mode === undefined ? "without a mode it says nothing" : `it says nothing to ${mode}`;
+    throw new StowageError("lossy_settings", { setting: flagOf(setting), reason });
   }
-  if (low === undefined)
-    throw new StowageError("lossy_settings", { given: mode, missing: "the low experts" });
-  return { mode, low, ...(full !== undefined && { full }), ...(skip !== undefined && { skip }) };
+  for (const setting of must) {
+    if (settings[setting] !== undefined) continue;
+    throw new StowageError("lossy_settings", { setting: flagOf(setting), reason: `${mode} needs it` });
+  }
+  if (mode === "hobbit") {
+    return { mode, low: low!, ...(full !== undefined && { full }), ...(skip !== undefined && { skip }) };
+  }
+  return mode && { mode, low: low!, bytes: bytes! };
+}
+
+function flagOf(setting: string): string {
+  return `--${setting.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }

@@ -1,8 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
 import { StowageError } from "../errors.ts";
-import { allRecordBytes, classOf, type ExpertLayout } from "../experts/layout.ts";
+import { modelIdentity } from "../experts/fingerprint.ts";
+import { allRecordBytes, allRecords, classOf, type ExpertLayout } from "../experts/layout.ts";
+import { chooseLow, EdgeMoe, type ExpertCost } from "../experts/lossy/edgemoe.ts";
 import { Hobbit } from "../experts/lossy/hobbit.ts";
 import type { LossyMode } from "../experts/lossy/mode.ts";
+import { readSensitivity, sensitivityPath } from "../experts/lossy/sensitivity-file.ts";
 import type { Backend } from "../ggml/backend.ts";
 import { requireArchitecture } from "../gguf/metadata.ts";
 import { type GgufFile, openGguf } from "../gguf/read.ts";
@@ -10,23 +13,29 @@ import { openFileSource } from "../gguf/source.ts";
 import { planExpertRecords } from "../model/expert-records.ts";
 import { familyOf } from "../model/families.ts";
 import { planWeights, type WeightLayout } from "../model/layout.ts";
-import { defaultThresholds, type HobbitOptions, type LossyOptions } from "./lossy-options.ts";
+import { budgetOf } from "./expert-budget.ts";
+import {
+  defaultThresholds,
+  type EdgeMoeOptions,
+  type HobbitOptions,
+  type LossyOptions,
+} from "./lossy-options.ts";
 
 /** The file of the low-precision copies, how they lie, and who chooses. */
 export interface LossyPlan {
   readonly file: GgufFile;
   readonly records: ExpertLayout;
   readonly mode: LossyMode;
-  /** How much of a budget for experts, bytes, the copies get. */
-  lowShare(budget: number): number;
+  /** How much of a budget for experts the copies get, from 0 to 1. */
+  readonly lowShare: number;
 }
 
 /** Of the budget for experts, what copies get that only stand in for those that are missing. */
 const standInShare = 1 / 8;
 
 /**
- * Reads and checks the file of the copies.
- * @throws StowageError low_experts, load_option, gguf_*, model_*
+ * Reads and checks the file of the copies, and what the mode needs to know.
+ * @throws StowageError low_experts, load_option, sensitivity_file, gguf_*, model_*
  */
 export async function planLossy(
   file: GgufFile,
@@ -35,13 +44,35 @@ export async function planLossy(
   backend: Backend,
   options: LossyOptions,
 ): Promise<LossyPlan> {
-  const low = await openGguf(options.low);
+  const low = await planCopies(file, layout, records, backend, options.low);
+  if (options.mode === "hobbit") return { ...low, ...hobbit(options, records) };
+  return { ...low, ...(await edgemoe(options, { file, records }, low)) };
+}
+
+/** A file of experts, and how they are kept. */
+interface Experts {
+  readonly file: GgufFile;
+  readonly records: ExpertLayout;
+}
+
+/**
+ * Reads and checks the file of a model's low-precision copies.
+ * @throws StowageError low_experts, gguf_*, model_*
+ */
+export async function planCopies(
+  file: GgufFile,
+  layout: WeightLayout,
+  records: ExpertLayout,
+  backend: Backend,
+  path: string,
+): Promise<Experts> {
+  const low = await openGguf(path);
   const lowLayout = planWeights(low, familyOf(requireArchitecture(low.metadata)), backend);
   checkSameShape(file, layout, low, lowLayout);
   const lowRecords = planExpertRecords(lowLayout)!;
   checkSameExperts(low, records, lowRecords);
   await checkSameRouter(file, layout, low);
-  return { file: low, records: lowRecords, ...hobbit(options, records) };
+  return { file: low, records: lowRecords };
 }
 
 /** @throws StowageError load_option */
@@ -51,7 +82,39 @@ function hobbit(options: HobbitOptions, { experts }: ExpertLayout): Pick<LossyPl
     if (!(value >= 0 && value <= 1)) throw invalid(`lossy.${option}`, value, "a share from 0 to 1");
   }
   if (skip > full) throw invalid("lossy.skip", skip, `at most lossy.full, which is ${full}`);
-  return { mode: new Hobbit({ full, skip }, experts), lowShare: (budget) => budget * standInShare };
+  return { mode: new Hobbit({ full, skip }, experts), lowShare: standInShare };
+}
+
+/** @throws StowageError load_option, sensitivity_file */
+async function edgemoe(
+  { low, bytes, sensitivity: path = sensitivityPath(low) }: EdgeMoeOptions,
+  full: Experts,
+  copies: Experts,
+): Promise<Pick<LossyPlan, "mode" | "lowShare">> {
+  const { records } = full;
+  const table = await readSensitivity(path, {
+    model: await modelIdentity(full.file, records),
+    low: await modelIdentity(copies.file, copies.records),
+    experts: records.layerClass.map((index) => (index === null ? null : records.experts)),
+  });
+  const costs = allRecords(records).map(([layer, expert]): ExpertCost => {
+    const fullBytes = classOf(records, layer).recordBytes;
+    const lowBytes = classOf(copies.records, layer).recordBytes;
+    return { layer, expert, fullBytes, lowBytes, sensitivity: table.sensitivity[layer]![expert]! };
+  });
+  const isLow = chooseLow(costs, budgetOf("lossy.bytes", bytes, allRecordBytes(records)));
+  if (!isLow)
+    throw invalid(
+      "lossy.bytes",
+      bytes,
+      `at least ${allRecordBytes(copies.records)} bytes, what all take when they are low`,
+    );
+  const taken = { full: 0, low: 0 };
+  for (const { layer, expert, fullBytes, lowBytes } of costs) {
+    if (isLow[layer]![expert]) taken.low += lowBytes;
+    else taken.full += fullBytes;
+  }
+  return { mode: new EdgeMoe(isLow), lowShare: taken.low / (taken.low + taken.full) };
 }
 
 function invalid(option: string, value: unknown, range: string): StowageError {

@@ -127,17 +127,19 @@ export function leastSlotBytes({ classes }: ExpertLayout, least: number): number
  * How many slots of each class a budget gives: in the proportion of the classes' layers.
  * @param budget bytes
  * @param least slots that every class needs: the experts of one token
+ * @param records that may come into the slots of each class; default all
  * @throws StowageError expert_memory, naming the least that works
  */
-export function slotCounts(layout: ExpertLayout, budget: number, least: number): number[] {
-  const { classes, layerClass, experts } = layout;
-  const layers = classes.map((_, index) => layerClass.filter((other) => other === index).length);
-  const total = classes.reduce(
-    (sum, { recordBytes }, index) => sum + recordBytes * layers[index]! * experts,
-    0,
-  );
+export function slotCounts(
+  layout: ExpertLayout,
+  budget: number,
+  least: number,
+  records: readonly number[] = recordCounts(layout),
+): number[] {
+  const { classes } = layout;
+  const total = classes.reduce((sum, { recordBytes }, index) => sum + recordBytes * records[index]!, 0);
   const share = Math.min(1, budget / total);
-  const counts = layers.map((count) => Math.max(least, Math.floor(share * count * experts)));
+  const counts = records.map((count) => Math.max(least, Math.floor(share * count)));
   const taken = () => counts.reduce((sum, count, index) => sum + count * classes[index]!.recordBytes, 0);
   // A class that needed more than its share has the others give way.
   while (taken() > budget) {
@@ -148,6 +150,11 @@ export function slotCounts(layout: ExpertLayout, budget: number, least: number):
     counts[widest]!--;
   }
   return counts;
+}
+
+/** Records of each class. */
+function recordCounts({ classes, layerClass, experts }: ExpertLayout): number[] {
+  return classes.map((_, index) => experts * layerClass.filter((other) => other === index).length);
 }
 
 /** A budget, bytes, that holds less than is needed. @param sizes bytes; `experts` is a count */

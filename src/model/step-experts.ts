@@ -91,7 +91,7 @@ export class StepExperts {
     if (typeof this.#cache.layout.layerClass[layer] !== "number") return;
     const { mode, low } = this.#lossy ?? {};
     const all = () => Array.from({ length: this.#cache.layout.experts }, (_, expert) => expert);
-    this.#cache.wantWhole(layer, mode?.inLongSteps(layer, "full") ?? all());
-    if (mode && low) low.wantWhole(layer, mode.inLongSteps(layer, "low"));
+    this.#cache.wantWhole(layer, mode?.ahead(layer, "full") ?? all());
+    if (mode && low) low.wantWhole(layer, mode.ahead(layer, "low"));
   }
 }

@@ -58,7 +58,7 @@ export class EdgeMoe implements LossyMode {
     };
   }
 
-  inLongSteps(layer: number, precision: "full" | "low"): readonly number[] {
+  ahead(layer: number, precision: "full" | "low"): readonly number[] {
     return (this.#low[layer] ?? []).flatMap((low, expert) => (low === (precision === "low") ? [expert] : []));
   }
 }

@@ -39,7 +39,7 @@ export class Hobbit implements LossyMode {
     return division;
   }
 
-  inLongSteps(_layer: number, precision: "full" | "low"): readonly number[] {
+  ahead(_layer: number, precision: "full" | "low"): readonly number[] {
     return precision === "full" ? this.#all : [];
   }
 

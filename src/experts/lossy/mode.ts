@@ -29,6 +29,6 @@ export interface LossyMode {
   /** With which settings, for people. */
   readonly says: string;
   divide(choice: Choice, presence: Presence): Division;
-  /** Experts of a layer that long steps use in this precision. */
-  inLongSteps(layer: number, precision: "full" | "low"): readonly number[];
+  /** Experts of a layer that may be read ahead in this precision: none where copies only stand in for what is missing. */
+  ahead(layer: number, precision: "full" | "low"): readonly number[];
 }
