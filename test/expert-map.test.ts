@@ -14,7 +14,7 @@ function coloursOf(page: Page, layers: number, experts: number): Promise<string[
   return page.evaluate<string[][]>(`(() => {
     const canvas = document.querySelector(".map canvas");
     const scale = canvas.width / canvas.clientWidth;
-    const cell = (canvas.clientWidth - 30) / ${experts};
+    const cell = (canvas.clientHeight - 18) / ${layers};
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     const at = (offset, index) => Math.floor((offset + (index + 0.5) * cell - 1) * scale);
     return Array.from({ length: ${layers} }, (_, layer) =>

@@ -3,18 +3,19 @@ import { describe, it } from "node:test";
 import { cornerOf, labelStep, mapLayout, placeAt } from "./map-layout.ts";
 
 describe("the layout of a map of experts", () => {
-  for (const [layers, experts, width, isUpright, cell] of [
-    [6, 32, 820, true, 24],
-    [6, 32, 300, true, 8],
-    [48, 128, 1280, true, 9],
+  for (const [layers, experts, width, isUpright, hasBars, cell] of [
+    [6, 32, 900, true, true, 24],
+    [6, 32, 300, true, false, 8],
+    [48, 128, 1280, true, true, 9],
+    [48, 128, 860, true, false, 6],
     // A phone: 128 columns would be too small to see.
-    [48, 128, 320, false, 6],
-    [32, 8, 320, true, 24],
-    [2, 2, 10, true, 4],
+    [48, 128, 320, false, false, 6],
+    [32, 8, 320, true, false, 24],
+    [2, 2, 10, true, false, 4],
   ] as const) {
     it(`of ${layers} x ${experts} in ${width} pixels`, () => {
       const layout = mapLayout(layers, experts, width);
-      assert.deepEqual([layout.isUpright, layout.cell], [isUpright, cell]);
+      assert.deepEqual([layout.isUpright, layout.hasBars, layout.cell], [isUpright, hasBars, cell]);
       assert.ok(width < 100 || layout.width <= width);
       for (const place of [
         { layer: 0, expert: 0 },

@@ -5,6 +5,8 @@ export interface MapLayout {
   readonly cell: number;
   /** Whether layers go down and experts to the right; else the other way round. */
   readonly isUpright: boolean;
+  /** Whether there is room for a bar at the right of each layer. */
+  readonly hasBars: boolean;
   readonly width: number;
   readonly height: number;
 }
@@ -17,21 +19,27 @@ export interface MapPlace {
 
 /** Room for the numbers at the left and above, CSS pixels. */
 export const margin = { left: 30, top: 18 };
+/** Room for the bars at the right, where the page is so wide. */
+export const bars = { gap: 12, width: 60, from: 560 };
 const cellBounds = { least: 4, most: 24 };
-/** Cells so large can be told apart: then layers go down. */
-const readable = 8;
+/** Cells so large can be told apart: then layers go down. Larger ones on their side would only make the page long. */
+const readable = { least: 6, most: 8 };
 
 /** The largest cells that fit into a width: on a narrow page, many experts go down and the layers to the right. */
 export function mapLayout(layers: number, experts: number, width: number): MapLayout {
-  const cellOf = (columns: number) => {
-    const room = Math.floor((width - margin.left) / Math.max(1, columns));
-    return Math.min(cellBounds.most, Math.max(cellBounds.least, room));
-  };
-  const upright = cellOf(experts);
-  const isUpright = upright >= readable || upright >= cellOf(layers);
-  const cell = isUpright ? upright : Math.min(cellOf(layers), readable);
+  const cellOf = (columns: number, room: number) =>
+    Math.min(cellBounds.most, Math.max(cellBounds.least, Math.floor(room / Math.max(1, columns))));
+  const room = width - margin.left;
+  const beside = width >= bars.from ? bars.gap + bars.width : 0;
+  const hasBars = beside > 0 && cellOf(experts, room - beside) >= readable.least;
+  const upright = cellOf(experts, hasBars ? room - beside : room);
+  const onSide = Math.min(readable.most, cellOf(layers, room));
+  const isUpright = upright >= readable.least || upright >= onSide;
+  const cell = isUpright ? upright : onSide;
   const [columns, rows] = isUpright ? [experts, layers] : [layers, experts];
-  return { cell, isUpright, width: margin.left + columns * cell, height: margin.top + rows * cell };
+  const right = hasBars ? beside : 0;
+  const size = { width: margin.left + columns * cell + right, height: margin.top + rows * cell };
+  return { cell, isUpright, hasBars, ...size };
 }
 
 /** The left upper corner of an expert's cell. */

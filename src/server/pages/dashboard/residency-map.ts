@@ -5,6 +5,7 @@ import { formatCount } from "../shared/format.ts";
 import { colourOf } from "./colours.ts";
 import { cellColours, drawCell, type StateLetter, states } from "./map-cells.ts";
 import {
+  bars,
   cornerOf,
   labelStep,
   type MapLayout,
@@ -76,7 +77,26 @@ export class ResidencyMap {
         drawCell(context, corner, layout.cell, state, Number(heat[expert]), colours);
       }
     });
+    if (layout.hasBars) this.#drawBars(context, layout);
     this.#drawPlace(context, layout);
+  }
+
+  /** Of each layer, the share of its experts that were there when wanted. */
+  #drawBars(context: CanvasRenderingContext2D, { cell, width }: MapLayout): void {
+    const left = width - bars.width;
+    const height = Math.max(2, Math.min(10, cell - 3));
+    const [all, there, text] = ["--sunken", "--curve-1", "--muted"].map(colourOf) as [string, string, string];
+    context.fillStyle = text;
+    context.textAlign = "left";
+    context.fillText("hits", left, margin.top / 2 - 1);
+    this.#experts!.layers.forEach(({ hits, late, misses }, layer) => {
+      const top = margin.top + (layer + 0.5) * cell - height / 2 - 1;
+      const share = hits / Math.max(1, hits + late + misses);
+      context.fillStyle = all;
+      context.fillRect(left, top, bars.width, height);
+      context.fillStyle = there;
+      context.fillRect(left, top, bars.width * share, height);
+    });
   }
 
   /** Numbers of layers and experts, as many as there is room for. */
