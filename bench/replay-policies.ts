@@ -28,7 +28,7 @@ for (const share of [0.25, 0.5]) {
         name === "belady"
           ? new PolicyPair(new Belady(log, [...learned, ...counted]), undefined)
           : policyPair(name, { ...log, slots }, prefetch);
-      const replay = new Replay(log, { slots, policy, costs });
+      const replay = new Replay(log, { slots: [slots], policy, costs });
       replay.run(learned);
       replay.clearCounts();
       replay.run(counted);

@@ -656,6 +656,11 @@ const entries = {
     message: "{path} is no routing trace that can be used: {field} is {value}; {limit}.",
     next: "Record one with `--record-routing FILE`, or give JSON lines with token_idx, layer and topk_ids.",
   },
+  lab_requests: {
+    status: 400,
+    message: "Policies learn on half of the requests and are scored on the other half: {found} are too few.",
+    next: "Give at least two prompts that leave room for an answer in the model's context.",
+  },
   prepared_file_missing: {
     status: 500,
     message: "There is no prepared file {path}.",

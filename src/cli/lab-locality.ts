@@ -93,7 +93,9 @@ async function measureLocality(path: string, flags: Flags): Promise<Measured> {
 async function routing(path: string, { prompts: files, answerTokens, threads }: Flags): Promise<RoutingLog> {
   if (!(await isGguf(path))) return readRoutingTrace(path);
   const prompts = files ? (await Promise.all(files.map(readPrompts))).flat() : ownPrompts;
-  return routingOfPrompts(path, { prompts, answerTokens, ...(threads === undefined ? {} : { threads }) });
+  const run = { prompts, answerTokens, ...(threads === undefined ? {} : { threads }) };
+  const { log } = await routingOfPrompts(path, run);
+  return log;
 }
 
 async function isGguf(path: string): Promise<boolean> {

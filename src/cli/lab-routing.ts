@@ -15,12 +15,24 @@ export interface RoutingRun {
   readonly threads?: number;
 }
 
+/** A request as it ran. */
+export interface AnsweredRequest {
+  readonly prompt: readonly number[];
+  readonly answer: readonly number[];
+}
+
+/** What came of a run. */
+export interface RecordedRequests {
+  readonly log: RoutingLog;
+  readonly requests: readonly AnsweredRequest[];
+}
+
 /**
  * Has a model answer prompts one by one, in its chat template where it has one, and records its routing. Prompts that
  * leave no room for an answer in the model's context are left out. Draws are seeded: the same again for the same prompts.
  * @throws StowageError what loading and recording throw
  */
-export async function routingOfPrompts(path: string, run: RoutingRun): Promise<RoutingLog> {
+export async function routingOfPrompts(path: string, run: RoutingRun): Promise<RecordedRequests> {
   const folder = await mkdtemp(join(tmpdir(), "stowage-lab-"));
   try {
     const recordRouting = join(folder, "routing");
@@ -30,13 +42,14 @@ export async function routingOfPrompts(path: string, run: RoutingRun): Promise<R
       ...(run.threads === undefined ? {} : { threads: run.threads }),
     };
     const model = await loadEngine(path, options);
+    let requests: AnsweredRequest[];
     try {
-      await answerAll(model, run);
+      requests = await answerAll(model, run);
     } finally {
       await model.dispose();
     }
     const log = await readRoutingTrace(recordRouting);
-    return { ...log, model: path };
+    return { log: { ...log, model: path }, requests };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -45,7 +58,8 @@ export async function routingOfPrompts(path: string, run: RoutingRun): Promise<R
 async function answerAll(
   { engine, tokenizer }: Awaited<ReturnType<typeof loadEngine>>,
   { prompts, answerTokens }: RoutingRun,
-): Promise<void> {
+): Promise<AnsweredRequest[]> {
+  const requests: AnsweredRequest[] = [];
   const chat = await ChatPrompt.of(tokenizer);
   const progress = new Progress({ label: "Recording", total: prompts.length, unit: "requests" });
   for (const [index, text] of prompts.entries()) {
@@ -54,9 +68,14 @@ async function answerAll(
       : tokenizer.encode(text, { addSpecial: true, parseSpecial: false });
     if (prompt.length + answerTokens <= engine.limits.contextTokens) {
       const sampling = { seed: index + 1, temperature: 0.8 };
-      for await (const _ of engine.submit({ prompt, maxTokens: answerTokens, sampling }));
+      const answer: number[] = [];
+      for await (const event of engine.submit({ prompt, maxTokens: answerTokens, sampling })) {
+        if (event.type === "token") answer.push(event.token);
+      }
+      requests.push({ prompt: Array.from(prompt), answer });
     }
     progress.update(index + 1);
   }
   progress.finish();
+  return requests;
 }

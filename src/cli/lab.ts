@@ -13,6 +13,11 @@ const entries: readonly CommandEntry[] = [
     summary: "what a low-precision copy of each expert costs, for the lossy mode edgemoe",
     load: () => import("./lab-sensitivity.ts"),
   },
+  {
+    name: "experts",
+    summary: "every policy on the same routing: hits, reads, waiting, and how far from what could be had",
+    load: () => import("./lab-experts.ts"),
+  },
 ];
 
 /** Adds the questions. Each file registers its flags and hands its measurement to `reportAction`. */

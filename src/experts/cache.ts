@@ -25,6 +25,7 @@ export class ExpertCache {
   readonly slots: ExpertSlots;
   readonly metrics: ExpertMetrics;
   readonly policy: PolicyPair;
+  readonly readsInFlight: number;
   readonly #store: ExpertStore;
   readonly #queue: ReadQueue;
   readonly #residents: Residents;
@@ -47,6 +48,7 @@ export class ExpertCache {
     this.layout = layout;
     this.slots = slots;
     this.policy = policy;
+    this.readsInFlight = options.readsInFlight;
     this.metrics = new ExpertMetrics(layout);
     this.#store = store;
     this.#queue = new ReadQueue(options.readsInFlight, () => this.#readAhead());

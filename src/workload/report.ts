@@ -54,6 +54,12 @@ export function check(
   return { name, value: measured, unit, goal: `${comparison} ${withTwoDecimals(goal)}`, ok };
 }
 
+/** A value that has no goal: it is told, and ok when it could be measured. */
+export function reported(name: string, value: number | null, unit: string): Check {
+  const measured = value === null || Number.isNaN(value) ? null : value;
+  return { name, value: measured, unit, goal: "reported", ok: measured !== null };
+}
+
 /** 0 when every check is ok, 1 when one falls short, 2 when one could not be measured. */
 export function exitCodeOfReport(report: Report): 0 | 1 | 2 {
   if (report.checks.some(({ value }) => value === null)) return 2;

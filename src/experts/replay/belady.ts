@@ -7,7 +7,7 @@ import { type ReplayStep, usedExperts } from "./steps.ts";
  * any eviction can have. It knows the trace, so it exists in replay only.
  */
 export class Belady implements EvictionPolicy {
-  readonly name = "belady";
+  readonly name: string = "belady";
   /** By expert: the ticks at which it is used, those first that are next. */
   readonly #uses: number[][];
   readonly #passed: Uint32Array;

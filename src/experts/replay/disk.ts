@@ -3,50 +3,57 @@ export interface SimulatedRead {
   done: boolean;
 }
 
+/** What reads take, ms. */
+export interface DiskCosts {
+  /** Each, when others are under way. */
+  readonly readMs: number;
+  /** From asking for a read to the beginning of its bytes, which overlaps with other reads. Default: 0. */
+  readonly latencyMs?: number | undefined;
+  /** Most reads under way at once. Default: 1. */
+  readonly readsInFlight?: number | undefined;
+}
+
 /**
- * A disk that reads one record after the other, each in the same time: those that somebody waits for in their order, then,
- * when there are none, what is wanted ahead. Its clock is told, in ms.
+ * A disk that takes so long for n reads that are asked for together: latency + n · read. Reads that somebody waits for begin
+ * in their order, then, when there are none, what is wanted ahead. Its clock is told, in ms.
  */
 export class SimulatedDisk {
-  readonly #readMs: number;
-  readonly #ahead: (now: number) => SimulatedRead | undefined;
+  readonly #costs: DiskCosts;
+  readonly #ahead: () => SimulatedRead | undefined;
   readonly #demand: SimulatedRead[] = [];
-  #current: SimulatedRead | undefined;
-  /** When the current read ends; when there is none, until when nothing was to be read. */
+  /** In the order in which they end. */
+  readonly #flight: { readonly read: SimulatedRead; readonly end: number }[] = [];
   #time = 0;
+  #lastEnd = 0;
+  /** Reads that have begun. */
   reads = 0;
 
   /** @param ahead gives the next read that nobody waits for yet, when the disk is free for it */
-  constructor(readMs: number, ahead: (now: number) => SimulatedRead | undefined = () => undefined) {
-    this.#readMs = readMs;
+  constructor(costs: DiskCosts, ahead: () => SimulatedRead | undefined = () => undefined) {
+    this.#costs = costs;
     this.#ahead = ahead;
   }
 
-  /** A read that somebody waits for. */
-  demand(now: number): SimulatedRead {
+  /** A read that somebody waits for; it goes before what is wanted ahead. @returns it */
+  demand(read: SimulatedRead, now: number): SimulatedRead {
     this.advance(now);
-    const read: SimulatedRead = { done: false };
     this.#demand.push(read);
-    this.advance(now);
+    this.#begin();
     return read;
   }
 
   /** Lets time pass up to `now`. */
   advance(now: number): void {
     for (;;) {
-      if (this.#current) {
-        if (this.#time > now) return;
-        this.#current.done = true;
-        this.#current = undefined;
-      }
-      const next = this.#demand.shift() ?? this.#ahead(this.#time);
-      if (!next) {
+      this.#begin();
+      const next = this.#flight[0];
+      if (!next || next.end > now) {
         this.#time = Math.max(this.#time, now);
         return;
       }
-      this.reads++;
-      this.#current = next;
-      this.#time += this.#readMs;
+      this.#flight.shift();
+      this.#time = Math.max(this.#time, next.end);
+      next.read.done = true;
     }
   }
 
@@ -54,9 +61,20 @@ export class SimulatedDisk {
   wait(reads: readonly SimulatedRead[], now: number): number {
     let time = now;
     while (reads.some(({ done }) => !done)) {
-      time = Math.max(time, this.#time);
+      time = Math.max(time, this.#flight[0]!.end);
       this.advance(time);
     }
     return time;
+  }
+
+  #begin(): void {
+    const { readMs, latencyMs = 0, readsInFlight = 1 } = this.#costs;
+    while (this.#flight.length < readsInFlight) {
+      const read = this.#demand.shift() ?? this.#ahead();
+      if (!read) return;
+      this.reads++;
+      this.#lastEnd = Math.max(this.#time + latencyMs, this.#lastEnd) + readMs;
+      this.#flight.push({ read, end: this.#lastEnd });
+    }
   }
 }

@@ -70,7 +70,10 @@ describe("a replay", () => {
       fc.property(traces, slots, (log, slots) => {
         // Of two that were used by the same token, either may go.
         fc.pre(log.used === 1);
-        const { hits, misses, uses, reads, stallMs } = run(log, { slots, policy: policy("lru", log) });
+        const { hits, misses, uses, reads, stallMs } = run(log, {
+          slots: [slots],
+          policy: policy("lru", log),
+        });
         let list: number[] = [];
         let expected = 0;
         for (let row = 0; row < log.count * log.layers; row++) {
@@ -91,11 +94,11 @@ describe("a replay", () => {
     fc.assert(
       fc.property(traces, slots, (log, slots) => {
         const best = run(log, {
-          slots,
+          slots: [slots],
           policy: new PolicyPair(new Belady(log, stepsOf(log)), undefined),
         }).misses;
         for (const name of policyNames) {
-          assert.ok(run(log, { slots, policy: policy(name, log) }).misses >= best, name);
+          assert.ok(run(log, { slots: [slots], policy: policy(name, log) }).misses >= best, name);
         }
       }),
     );
@@ -111,14 +114,14 @@ describe("a replay", () => {
       experts,
       Array.from({ length: 30 }, (_, step) => token(step)),
     );
-    const setup = { slots: 3, policy: policy("lru", log) };
+    const setup = { slots: [3], policy: policy("lru", log) };
     const without = run(log, setup);
-    const ahead = run(log, { slots: 3, policy: policy("lru", log, "next-gate") });
+    const ahead = run(log, { slots: [3], policy: policy("lru", log, "next-gate") });
     assert.equal(without.misses, 90);
     assert.deepEqual([ahead.misses, ahead.late, ahead.wasted, ahead.reads], [30, 0, 0, 90]);
     assert.equal(ahead.stallMs, 30);
     // A disk that takes longer than a layer: they are under way when they are asked for.
-    const slow = run(log, { slots: 3, policy: policy("lru", log, "next-gate") }, 3);
+    const slow = run(log, { slots: [3], policy: policy("lru", log, "next-gate") }, 3);
     assert.deepEqual([slow.misses, slow.late], [30, 60]);
     assert.ok(slow.stallMs < 90 * 3 - 60);
   });
@@ -127,8 +130,19 @@ describe("a replay", () => {
     const decode = (step: number) => ({ step, decoded: true, chosen: [[step % 2]] });
     const prompt = Array.from({ length: 6 }, (_, token) => ({ step: 10, decoded: false, chosen: [[token]] }));
     const log = logOf(experts, [...[0, 1, 2, 3].map(decode), ...prompt, ...[12, 13].map(decode)]);
-    const { hits, misses, tokens } = run(log, { slots: 3, policy: policy("lru", log) });
+    const { hits, misses, tokens } = run(log, { slots: [3], policy: policy("lru", log) });
     assert.deepEqual([hits, misses, tokens], [4, 2, 6]);
+  });
+
+  it("layers of another class of experts have slots of their own", () => {
+    const token = (step: number) => ({ step, decoded: true, chosen: [[step % 2], [step % 3]] });
+    const log = logOf(
+      experts,
+      Array.from({ length: 30 }, (_, step) => token(step)),
+    );
+    // Two experts in turn fit in two slots, three do not.
+    const setup = { slots: [2, 2], layerClass: [0, 1], policy: policy("lru", log) };
+    assert.deepEqual([run(log, setup).misses], [2 + 30]);
   });
 
   it("counts from where it is told to", () => {
@@ -136,7 +150,7 @@ describe("a replay", () => {
       experts,
       [0, 1, 0, 1].map((expert, step) => ({ step, decoded: true, chosen: [[expert]] })),
     );
-    const replay = new Replay(log, { slots: 2, policy: policy("lru", log), costs });
+    const replay = new Replay(log, { slots: [2], policy: policy("lru", log), costs });
     const steps = stepsOf(log);
     replay.run(steps.slice(0, 2));
     replay.clearCounts();
@@ -158,14 +172,27 @@ describe("a simulated disk", () => {
   it("reads one after the other, demands before what is read ahead, and never stops one that has begun", () => {
     const [first, second] = [{ done: false }, { done: false }];
     const ahead = [first, second];
-    const disk = new SimulatedDisk(10, () => ahead.shift());
+    const disk = new SimulatedDisk({ readMs: 10 }, () => ahead.shift());
     disk.advance(0);
-    const demand = disk.demand(5);
+    const demand = disk.demand({ done: false }, 5);
     assert.equal(disk.wait([demand], 5), 20);
     assert.deepEqual([first.done, second.done], [true, false]);
     assert.equal(disk.wait([second], 22), 30);
     // Nothing was to be read for a while.
-    assert.equal(disk.wait([disk.demand(100)], 100), 110);
+    assert.equal(disk.wait([disk.demand({ done: false }, 100)], 100), 110);
     assert.equal(disk.reads, 4);
+  });
+
+  it("takes a latency and so much a read for reads that are asked for together", () => {
+    const disk = new SimulatedDisk({ readMs: 10, latencyMs: 3, readsInFlight: 2 });
+    const reads = [
+      disk.demand({ done: false }, 0),
+      disk.demand({ done: false }, 0),
+      disk.demand({ done: false }, 0),
+    ];
+    assert.equal(disk.wait(reads.slice(0, 1), 0), 13);
+    // The third begins when the first is done: its latency overlaps with the second's bytes.
+    assert.equal(disk.wait(reads, 13), 33);
+    assert.equal(disk.wait([disk.demand({ done: false }, 50)], 50), 63);
   });
 });

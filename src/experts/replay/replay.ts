@@ -3,22 +3,29 @@ import type { ExpertId, Moment } from "../policies/policy.ts";
 import type { Wanted } from "../policies/prefetch-policy.ts";
 import type { RoutingLog } from "../trace/routing-log.ts";
 import { Victims } from "../victims.ts";
-import { SimulatedDisk, type SimulatedRead } from "./disk.ts";
-import { guessedExperts, type ReplayStep, routedTokens, stepTokens, usedExperts } from "./steps.ts";
+import { type DiskCosts, SimulatedDisk, type SimulatedRead } from "./disk.ts";
+import {
+  guessedExperts,
+  type ReplayStep,
+  routedTokens,
+  stepTokens,
+  usedByRows,
+  usedExperts,
+} from "./steps.ts";
 
 /** What things take, ms. */
-export interface ReplayCosts {
+export interface ReplayCosts extends DiskCosts {
   /** Of a decode step, from the experts of one layer to those of the next: both networks, attention and router. */
   readonly layerMs: number;
   /** Of that, attention and router. Default: a half. */
   readonly attentionMs?: number;
-  /** One expert from the disk. */
-  readonly readMs: number;
 }
 
 export interface ReplaySetup {
-  /** Experts that fit, of all layers together. */
-  readonly slots: number;
+  /** Slots of each class of experts. */
+  readonly slots: readonly number[];
+  /** The class of each layer's experts. Default: all are of the first. */
+  readonly layerClass?: readonly number[];
   readonly policy: PolicyPair;
   readonly costs: ReplayCosts;
 }
@@ -54,7 +61,9 @@ export class Replay {
   readonly #log: RoutingLog;
   readonly #setup: ReplaySetup;
   readonly #disk: SimulatedDisk;
-  readonly #victims: Victims;
+  /** By class. */
+  readonly #victims: readonly Victims[];
+  readonly #free: number[];
   readonly #residents = new Map<ExpertId, Resident>();
   /** Came for a prompt or in vain, and were not used by a decode step since: the first to leave, the latest before the others. */
   readonly #passing: ExpertId[] = [];
@@ -71,8 +80,9 @@ export class Replay {
   constructor(log: RoutingLog, setup: ReplaySetup) {
     this.#log = log;
     this.#setup = setup;
-    this.#disk = new SimulatedDisk(setup.costs.readMs, () => this.#readAhead());
-    this.#victims = new Victims(setup.policy.eviction);
+    this.#disk = new SimulatedDisk(setup.costs, () => this.#readAhead());
+    this.#victims = setup.slots.map(() => new Victims(setup.policy.eviction));
+    this.#free = [...setup.slots];
   }
 
   /** Counts from here on; cache and policies keep what they have. */
@@ -116,7 +126,7 @@ export class Replay {
     this.#moment = { tick: this.#moment.tick + 1, layer };
     const asked = this.#now;
     const chosen = usedExperts(this.#log, step, layer);
-    if (chosen.length > this.#setup.slots) {
+    if (chosen.length > this.#setup.slots[this.#classOf(layer)]!) {
       this.#prefill(step, layer);
       return;
     }
@@ -126,7 +136,9 @@ export class Replay {
     const ready = this.#disk.wait(waited, this.#now);
     this.#totals.stallMs += ready - asked;
     this.#now = ready;
-    this.#victims.refresh(this.#candidates(), this.#moment);
+    for (const [index, victims] of this.#victims.entries()) {
+      victims.refresh(this.#candidates(index), this.#moment);
+    }
   }
 
   /** The experts of a layer are held, those that are missing under way. @returns reads that are not done */
@@ -156,8 +168,9 @@ export class Replay {
     this.#passed(layer);
     for (const id of missing) {
       this.#totals.misses++;
-      this.#makeRoom("demand");
-      waited.push(this.#enter(id, this.#disk.demand(this.#now), false).read);
+      this.#makeRoom(id, "demand");
+      const { read } = this.#enter(id, { done: false }, false);
+      waited.push(this.#disk.demand(read, this.#now));
     }
     return waited;
   }
@@ -201,7 +214,7 @@ export class Replay {
   #readAhead(): SimulatedRead | undefined {
     for (const id of this.#wanted) {
       if (this.#residents.has(id)) continue;
-      if (!this.#makeRoom("prefetch")) return undefined;
+      if (!this.#makeRoom(id, "prefetch")) continue;
       return this.#enter(id, { done: false }, true).read;
     }
     return undefined;
@@ -212,13 +225,19 @@ export class Replay {
     this.#moment = { tick: this.#moment.tick + 1, layer };
     this.#held.clear();
     this.#wanted.clear();
-    for (const expert of usedExperts(this.#log, step, layer)) {
+    // The last layer runs for the token alone whose logits are wanted.
+    const last = layer === this.#log.layers - 1;
+    const chosen = last
+      ? usedByRows(this.#log, step.rows.slice(-1), layer)
+      : usedExperts(this.#log, step, layer);
+    for (const expert of chosen) {
       const id = this.#id(layer, expert);
       let resident = this.#residents.get(id);
       if (resident) resident.ahead = false;
       else {
-        this.#makeRoom("demand");
-        resident = this.#enter(id, this.#disk.demand(this.#now), false);
+        this.#makeRoom(id, "demand");
+        resident = this.#enter(id, { done: false }, false);
+        this.#disk.demand(resident.read, this.#now);
         this.#passing.push(id);
       }
       this.#now = this.#disk.wait([resident.read], this.#now);
@@ -229,14 +248,16 @@ export class Replay {
   #enter(id: ExpertId, read: SimulatedRead, ahead: boolean): Resident {
     const resident = { id, read, ahead };
     this.#residents.set(id, resident);
+    this.#free[this.#classOfId(id)]!--;
     this.#setup.policy.eviction.entered(id, this.#moment);
     return resident;
   }
 
   /** @returns whether there is a slot: nothing leaves that is held or under way, or that is wanted, but for a demand */
-  #makeRoom(kind: "demand" | "prefetch"): boolean {
-    while (this.#residents.size >= this.#setup.slots) {
-      const id = this.#next() ?? (kind === "demand" ? this.#anyOther() : undefined);
+  #makeRoom(forId: ExpertId, kind: "demand" | "prefetch"): boolean {
+    const index = this.#classOfId(forId);
+    while (this.#free[index] === 0) {
+      const id = this.#next(index) ?? (kind === "demand" ? this.#anyOther(index) : undefined);
       if (id === undefined && kind === "prefetch") return false;
       if (id === undefined) this.#waitForOne();
       else this.#leave(id);
@@ -244,17 +265,19 @@ export class Replay {
     return true;
   }
 
-  #next(): ExpertId | undefined {
-    const mayLeave = (id: ExpertId) => this.#leaves(id);
-    const id = this.#passing.findLast(mayLeave) ?? this.#victims.take(mayLeave);
+  #next(index: number): ExpertId | undefined {
+    const mayLeave = (id: ExpertId) => this.#leaves(id, index);
+    const victims = this.#victims[index]!;
+    const id = this.#passing.findLast(mayLeave) ?? victims.take(mayLeave);
     if (id !== undefined) return id;
-    this.#victims.refresh(this.#candidates(), this.#moment);
-    return this.#victims.take(mayLeave);
+    victims.refresh(this.#candidates(index), this.#moment);
+    return victims.take(mayLeave);
   }
 
-  #anyOther(): ExpertId | undefined {
+  #anyOther(index: number): ExpertId | undefined {
     const others = [...this.#residents.values()];
-    return others.find(({ id, read }) => read.done && !this.#held.has(id))?.id;
+    return others.find(({ id, read }) => read.done && !this.#held.has(id) && this.#classOfId(id) === index)
+      ?.id;
   }
 
   /** Reads ahead hold every slot. */
@@ -267,19 +290,31 @@ export class Replay {
     );
   }
 
-  #leaves(id: ExpertId): boolean {
+  #leaves(id: ExpertId, index: number): boolean {
     const resident = this.#residents.get(id);
-    if (!resident || this.#held.has(id) || this.#wanted.has(id)) return false;
+    if (!resident || this.#classOfId(id) !== index || this.#held.has(id) || this.#wanted.has(id))
+      return false;
     return resident.read.done && !resident.ahead;
   }
 
   /** Who may leave when the experts that are held now are let go. */
-  *#candidates(): Iterable<ExpertId> {
-    for (const { id, ahead } of this.#residents.values()) if (!ahead && !this.#wanted.has(id)) yield id;
+  *#candidates(index: number): Iterable<ExpertId> {
+    for (const { id, ahead } of this.#residents.values()) {
+      if (!ahead && this.#classOfId(id) === index && !this.#wanted.has(id)) yield id;
+    }
+  }
+
+  #classOf(layer: number): number {
+    return this.#setup.layerClass?.[layer] ?? 0;
+  }
+
+  #classOfId(id: ExpertId): number {
+    return this.#classOf(Math.floor(id / this.#log.experts));
   }
 
   #leave(id: ExpertId): void {
     this.#residents.delete(id);
+    this.#free[this.#classOfId(id)]!++;
     this.#stay(id);
     this.#setup.policy.eviction.left(id);
   }

@@ -10,6 +10,8 @@ export interface ReplayStep {
   readonly decoding: boolean;
   /** Whether it asks for experts as decode steps do; long prompts go through nearly all. */
   readonly short: boolean;
+  /** What its layers use and show, once it was asked for: many policies run over the same steps. */
+  readonly known: { used: number[][]; routed: RoutedToken[][]; tokens?: StepToken[] };
 }
 
 /** The steps of a log, in order. */
@@ -20,14 +22,20 @@ export function stepsOf(log: RoutingLog): ReplayStep[] {
     while (end < log.count && log.step[end] === log.step[first]) end++;
     const rows = Array.from({ length: end - first }, (_, index) => first + index);
     const decoding = rows.every((row) => log.decoded[row] === 1);
-    steps.push({ rows, decoding, short: isShort(rows.length, log) });
+    steps.push({ rows, decoding, short: isShort(rows.length, log), known: { used: [], routed: [] } });
     first = end;
   }
   return steps;
 }
 
 /** The experts that a step uses in a layer, each once. */
-export function usedExperts(log: RoutingLog, { rows }: ReplayStep, layer: number): number[] {
+export function usedExperts(log: RoutingLog, step: ReplayStep, layer: number): readonly number[] {
+  step.known.used[layer] ??= usedByRows(log, step.rows, layer);
+  return step.known.used[layer];
+}
+
+/** The experts that some tokens use in a layer, each once. */
+export function usedByRows(log: RoutingLog, rows: readonly number[], layer: number): number[] {
   const found = new Set<number>();
   for (const row of rows) for (const expert of chosenOf(log, row, layer)) found.add(expert);
   return [...found];
@@ -56,21 +64,24 @@ export function guessedExperts(
 }
 
 /** The tokens of a step. */
-export function stepTokens(log: RoutingLog, { rows }: ReplayStep): StepToken[] {
-  return rows.map((row) => tokenOf(log, row));
+export function stepTokens(log: RoutingLog, { rows, known }: ReplayStep): readonly StepToken[] {
+  known.tokens ??= rows.map((row) => tokenOf(log, row));
+  return known.tokens;
 }
 
 /** What a layer shows of the tokens of a step. @param withProbabilities of a log without scores, those of the choice */
 export function routedTokens(
   log: RoutingLog,
-  { rows }: ReplayStep,
+  { rows, known }: ReplayStep,
   layer: number,
   withProbabilities: boolean,
-): RoutedToken[] {
-  return rows.map((row) => {
-    const token = { ...tokenOf(log, row), chosen: chosenOf(log, row, layer) };
-    return withProbabilities ? { ...token, probabilities: probabilitiesOf(log, row, layer) } : token;
-  });
+): readonly RoutedToken[] {
+  known.routed[layer] ??= rows.map((row) => ({ ...tokenOf(log, row), chosen: chosenOf(log, row, layer) }));
+  if (!withProbabilities) return known.routed[layer];
+  return known.routed[layer].map((token, index) => ({
+    ...token,
+    probabilities: probabilitiesOf(log, rows[index]!, layer),
+  }));
 }
 
 function tokenOf(log: RoutingLog, row: number): StepToken {
