@@ -1,5 +1,6 @@
 import { CompositeEviction } from "./composite-eviction.ts";
 import { CompositePrefetch } from "./composite-prefetch.ts";
+import { Fmoe } from "./fmoe.ts";
 import { LeastFrequentlyRecentlyUsed } from "./lfru.ts";
 import { LeastFrequentlyUsed } from "./lfu.ts";
 import { LeastRecentlyUsed } from "./lru.ts";
@@ -21,6 +22,7 @@ const policies = {
   lru: { eviction: LeastRecentlyUsed },
   lfu: { eviction: LeastFrequentlyUsed },
   lfru: { eviction: LeastFrequentlyRecentlyUsed },
+  fmoe: { eviction: Fmoe, prefetch: Fmoe },
   successors: { eviction: Successors, prefetch: Paths },
   composite: { eviction: CompositeEviction, prefetch: CompositePrefetch },
 } as const satisfies Record<string, Entry>;
@@ -33,6 +35,7 @@ const prefetches = {
   none: undefined,
   "next-gate": NextGate,
   paths: Paths,
+  fmoe: Fmoe,
   composite: CompositePrefetch,
 } as const satisfies Record<string, (new (shape: PolicyShape) => PrefetchPolicy) | undefined>;
 
