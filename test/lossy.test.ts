@@ -254,6 +254,40 @@ describe("lossy modes", () => {
     assert.equal(files(), before);
   });
 
+  test("stowage lab lossy: speed against perplexity, as a table, JSON and a page", () => {
+    const page = join(folder, "page.html");
+    const { status, stdout, stderr } = stowage([
+      ...["lab", "lossy", at("model"), at("low"), join(folder, "text"), "--json", "--html", page],
+      ...["--context", "32", "--chunks", "2", "--threads", "1", "--expert-memory", budget],
+      ...["--thresholds", "1/0,1/1", "--bytes", "70%"],
+    ]);
+    assert.equal(status, 0, stderr);
+    const { results, checks, settings } = JSON.parse(stdout);
+    assert.deepEqual(
+      results.map(({ mode, setting }: Record<string, unknown>) => [mode, setting]),
+      [
+        ["lossless", "-"],
+        ["hobbit", "full 0, skip 0"],
+        ["hobbit", "full 1, skip 0"],
+        ["hobbit", "full 1, skip 1"],
+        ["edgemoe", "bytes 100%"],
+        ["edgemoe", "bytes 70%"],
+      ],
+    );
+    assert.equal(settings.expert_memory, budget);
+    const [lossless, , low, skipped, all, some] = results;
+    for (const exact of [lossless, all]) {
+      assert.deepEqual([exact.change_percent, exact.same_best_percent, exact.low_percent], [0, 100, 0]);
+    }
+    assert.ok(low.low_percent > 0 && some.low_percent > 0 && skipped.skipped_percent > 0);
+    assert.ok([low, skipped, some].every(({ change_percent }) => change_percent !== 0));
+    assert.deepEqual(
+      checks.map(({ name, value, ok }: Record<string, unknown>) => [name, value, ok]),
+      [["identical_when_nothing_is_lost", 0, true]],
+    );
+    assert.match(readFileSync(page, "utf8"), /perplexity over lossless, %/);
+  });
+
   const refused: readonly [string, ErrorCode, () => LoadOptions][] = [
     ["no budget", "lossy_budget", () => ({ lossy: hobbit(0.5, 0.1) })],
     ["a threshold that is no share", "load_option", () => ({ expertMemory: budget, lossy: hobbit(1.5, 0) })],

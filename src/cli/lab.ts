@@ -9,6 +9,11 @@ const entries: readonly CommandEntry[] = [
     load: () => import("./lab-locality.ts"),
   },
   {
+    name: "lossy",
+    summary: "what lossy modes gain in speed, and what they cost in perplexity",
+    load: () => import("./lab-lossy.ts"),
+  },
+  {
     name: "sensitivity",
     summary: "what a low-precision copy of each expert costs, for the lossy mode edgemoe",
     load: () => import("./lab-sensitivity.ts"),

@@ -39,7 +39,7 @@ export class Losses {
 
   /** @param next the token that came after the logits */
   add(logits: Float32Array, next: number): void {
-    const loss = logSumExp(logits) - logits[next]!;
+    const loss = lossOf(logits, next);
     this.#count++;
     this.#sum += loss;
     this.#squares += loss * loss;
@@ -52,6 +52,11 @@ export class Losses {
     const error = this.#count > 1 ? perplexity * Math.sqrt(variance / (this.#count - 1)) : 0;
     return { perplexity, error, scoredTokens: this.#count };
   }
+}
+
+/** The negative log-probability of a token, nats. */
+export function lossOf(logits: Float32Array, token: number): number {
+  return logSumExp(logits) - logits[token]!;
 }
 
 function logSumExp(logits: Float32Array): number {
