@@ -23,6 +23,11 @@ const entries: readonly CommandEntry[] = [
     summary: "every policy on the same routing: hits, reads, waiting, and how far from what could be had",
     load: () => import("./lab-experts.ts"),
   },
+  {
+    name: "engine",
+    summary: "every policy of experts on the engine itself: speed, hits, stall, with real reads",
+    load: () => import("./lab-engine.ts"),
+  },
 ];
 
 /** Adds the questions. Each file registers its flags and hands its measurement to `reportAction`. */

@@ -1,17 +1,19 @@
 /** Our side of a benchmark, as a process: the engine as users have it, driven through its requests. */
 import { type LoadedModel, loadEngine } from "../engine/load.ts";
 import type { Sequence } from "../engine/sequence.ts";
+import { policyNames } from "../experts/policies/policies.ts";
 import { loadLlama } from "../ggml/llama.ts";
 import { diskBytes, type Subject, serveSide } from "../workload/serve-side.ts";
 import type {
   DecodeSamples,
+  ExpertDecisions,
   ExpertReads,
   FirstToken,
   ReplayPart,
   ReplaySamples,
   SideOptions,
 } from "../workload/side-messages.ts";
-import { expertReadsOf } from "./expert-engine.ts";
+import { expertDecisionsOf, expertReadsOf } from "./expert-engine.ts";
 
 /** Steps before the first that is measured, as on the other side. */
 const warmupSteps = 8;
@@ -94,7 +96,9 @@ class Stowage implements Subject {
       last = now;
     }
     const prefill = between(begin, prefilled);
-    return { prefill, decode: { ...between(prefilled, snapshot(model)), milliseconds: steps }, best };
+    const decode = { ...between(prefilled, snapshot(model)), milliseconds: steps };
+    const policy = model.experts?.policy.says;
+    return { prefill, decode, best, ...(policy !== undefined && { policy }) };
   }
 
   get planned() {
@@ -114,6 +118,7 @@ class Stowage implements Subject {
 
   async #model(): Promise<LoadedModel> {
     const { modelPath, threads, contextTokens, sequences, expertMemory, device } = this.#options;
+    const expertPolicy = policyNames.find((name) => name === this.#options.expertPolicy);
     this.#loaded ??= await loadEngine(modelPath, {
       threads,
       contextTokens: contextTokens / sequences,
@@ -122,6 +127,7 @@ class Stowage implements Subject {
       // A step of one token a sequence is measured, as the other side has it.
       speculate: "off",
       ...(expertMemory === undefined ? {} : { expertMemory }),
+      ...(expertPolicy === undefined ? {} : { expertPolicy }),
       ...(device === undefined ? {} : { device }),
     });
     return this.#loaded;
@@ -133,20 +139,35 @@ interface Snapshot {
   readonly at: number;
   readonly disk: number;
   readonly reads: ExpertReads | undefined;
+  readonly decisions: ExpertDecisions | undefined;
 }
 
 function snapshot(model: LoadedModel): Snapshot {
-  return { at: performance.now(), disk: diskBytes(), reads: expertReadsOf(model) };
+  return {
+    at: performance.now(),
+    disk: diskBytes(),
+    reads: expertReadsOf(model),
+    decisions: expertDecisionsOf(model),
+  };
 }
 
 function between(before: Snapshot, after: Snapshot): ReplayPart {
   const milliseconds = [after.at - before.at];
   const diskBytes = after.disk - before.disk;
-  if (!before.reads || !after.reads) return { milliseconds, diskBytes };
-  const { reads } = before;
-  const experts = { ...after.reads };
-  for (const key of Object.keys(experts) as (keyof ExpertReads)[]) experts[key] -= reads[key];
-  return { milliseconds, diskBytes, experts };
+  if (!before.reads || !after.reads || !before.decisions || !after.decisions) {
+    return { milliseconds, diskBytes };
+  }
+  return {
+    milliseconds,
+    diskBytes,
+    experts: difference(after.reads, before.reads),
+    decisions: difference(after.decisions, before.decisions),
+  };
+}
+
+function difference<T extends { readonly [key in keyof T]: number }>(after: T, before: T): T {
+  const entries = Object.entries<number>(after).map(([key, value]) => [key, value - before[key as keyof T]]);
+  return Object.fromEntries(entries) as T;
 }
 
 async function tokensOf(sequence: Sequence): Promise<number[]> {

@@ -8,6 +8,8 @@ export interface SideOptions {
   readonly sequences: number;
   /** Ours: bytes for experts, which are then read one by one; left out, all weights are resident. */
   readonly expertMemory?: number;
+  /** Ours: who decides which experts stay and which are read ahead; left out, the default. */
+  readonly expertPolicy?: string;
   /** Ours: the device that computes; left out, the processor does. */
   readonly device?: string;
   /** llama.cpp's, and what follows; left out, they are as it does by itself. */
@@ -60,6 +62,17 @@ export interface ExpertReads {
   readonly computeMs: number;
 }
 
+/** What a policy of experts came to, of one part of a replay. */
+export interface ExpertDecisions {
+  /** Experts that were asked for, and those of them that were there. */
+  readonly asked: number;
+  readonly hits: number;
+  /** Time that the policy took while a step waited for it, ms. */
+  readonly decidedMs: number;
+  /** Time that it took while the processor computed or the disk read, ms. */
+  readonly besideMs: number;
+}
+
 /** One part of a replay: the prompt, or the steps after it. */
 export interface ReplayPart {
   /** Of the whole prompt, or of each step. */
@@ -68,6 +81,7 @@ export interface ReplayPart {
   readonly diskBytes: number;
   /** Ours, when experts are read one by one. */
   readonly experts?: ExpertReads;
+  readonly decisions?: ExpertDecisions;
 }
 
 /** Given tokens instead of chosen ones, so that every side does the same work. */
@@ -76,6 +90,8 @@ export interface ReplaySamples {
   readonly decode: ReplayPart;
   /** The best token by each step's logits, that after the prompt first: not what was decoded next. */
   readonly best: readonly number[];
+  /** What the policy of experts has come to by the end, in words, where it says something. */
+  readonly policy?: string;
 }
 
 /** What a process takes, bytes: mapped files and Node itself included. */
@@ -119,12 +135,18 @@ const isReads = (reads: unknown) =>
     (time) => Number.isFinite(time) && (time as number) >= 0,
   );
 
+const isDecisions = (decisions: unknown) =>
+  isRecord(decisions) &&
+  [decisions.asked, decisions.hits].every(isCount) &&
+  [decisions.decidedMs, decisions.besideMs].every((time) => Number.isFinite(time) && (time as number) >= 0);
+
 const requestChecks: Record<SideTask, (request: Record<string, unknown>) => boolean> = {
   start: ({ options }) =>
     isRecord(options) &&
     typeof options.modelPath === "string" &&
     [options.threads, options.contextTokens, options.sequences].every((n) => isCount(n) && n > 0) &&
     isOptional(options.expertMemory, isCount) &&
+    isOptional(options.expertPolicy, (policy) => typeof policy === "string") &&
     isOptional(options.device, (device) => typeof device === "string") &&
     [options.flashAttention, options.unifiedKv, options.repack, options.mmap].every(
       (flag) => flag === undefined || typeof flag === "boolean",
@@ -145,7 +167,8 @@ const isPart = (part: unknown) =>
   isRecord(part) &&
   isList(part.milliseconds, isTime) &&
   isCount(part.diskBytes) &&
-  isOptional(part.experts, isReads);
+  isOptional(part.experts, isReads) &&
+  isOptional(part.decisions, isDecisions);
 
 const isFirstToken = (result: Record<string, unknown>) =>
   isTime(result.milliseconds) && isCount(result.token);
@@ -155,7 +178,11 @@ const resultChecks: Record<SideTask, (result: Record<string, unknown>) => boolea
   load: isFirstToken,
   prefill: isFirstToken,
   decode: ({ stepMilliseconds, tokens }) => isList(stepMilliseconds, isTime) && isList(tokens, isTokens),
-  replay: ({ prefill, decode, best }) => isPart(prefill) && isPart(decode) && isTokens(best),
+  replay: ({ prefill, decode, best, policy }) =>
+    isPart(prefill) &&
+    isPart(decode) &&
+    isTokens(best) &&
+    isOptional(policy, (said) => typeof said === "string"),
   memory: ({ peakBytes, planBytes }) => isCount(peakBytes) && isOptional(planBytes, isCount),
 };
 
