@@ -24,7 +24,7 @@ describe("the store of expert maps", () => {
   it("finds what comparing with every map finds, and replaces the one most like the new", () => {
     fc.assert(
       fc.property(fc.array(iteration, { minLength: 2, maxLength: 12 }), (iterations) => {
-        const maps = new ExpertMaps(shape, { most: 4, distance: 1 });
+        const maps = new ExpertMaps(shape, { most: 4, distance: 1, width: 2 });
         /** The same, in the plainest way. */
         const stored: { flat: number[]; embedding: Float32Array }[] = [];
         const best = (scores: number[]) => Math.max(...scores);

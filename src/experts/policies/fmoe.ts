@@ -9,7 +9,7 @@ import type {
   StepToken,
 } from "./policy.ts";
 import type { PrefetchPolicy, Wanted } from "./prefetch-policy.ts";
-import { meanEmbedding } from "./token-embeddings.ts";
+import { embeddingWidth, meanEmbedding } from "./token-embeddings.ts";
 
 /** Maps that are kept, C of the paper. */
 const storedMaps = 1000;
@@ -56,7 +56,11 @@ export class Fmoe implements EvictionPolicy, PrefetchPolicy {
     const { layers, experts } = shape;
     this.#shape = shape;
     this.#distance = prefetchDistance(layers);
-    this.#maps = new ExpertMaps(shape, { most: storedMaps, distance: this.#distance });
+    this.#maps = new ExpertMaps(shape, {
+      most: storedMaps,
+      distance: this.#distance,
+      width: embeddingWidth,
+    });
     this.#probabilities = new Float32Array(layers * experts);
     this.#uses = new Uint32Array(layers * experts);
   }
@@ -112,9 +116,10 @@ export class Fmoe implements EvictionPolicy, PrefetchPolicy {
     if (!match) return;
     const { experts, used } = this.#shape;
     const threshold = Math.min(1, Math.max(0, 1 - match.score));
-    const ranked: Expected[] = [];
-    for (let expert = layer * experts; expert < (layer + 1) * experts; expert++)
-      ranked.push({ expert, probability: match.map[expert]! });
+    const ranked = Array.from(this.#maps.probabilities(match, layer), (probability, expert) => ({
+      expert: layer * experts + expert,
+      probability,
+    }));
     ranked.sort((a, b) => b.probability - a.probability);
     let sum = 0;
     let count = 0;

@@ -4,6 +4,7 @@ import { Fmoe } from "./fmoe.ts";
 import { LeastFrequentlyRecentlyUsed } from "./lfru.ts";
 import { LeastFrequentlyUsed } from "./lfu.ts";
 import { LeastRecentlyUsed } from "./lru.ts";
+import { MoeInfinity } from "./moe-infinity.ts";
 import { NextGate } from "./next-gate.ts";
 import { PolicyPair } from "./pair.ts";
 import { Paths } from "./paths.ts";
@@ -23,6 +24,7 @@ const policies = {
   lfu: { eviction: LeastFrequentlyUsed },
   lfru: { eviction: LeastFrequentlyRecentlyUsed },
   fmoe: { eviction: Fmoe, prefetch: Fmoe },
+  "moe-infinity": { eviction: MoeInfinity, prefetch: MoeInfinity },
   successors: { eviction: Successors, prefetch: Paths },
   composite: { eviction: CompositeEviction, prefetch: CompositePrefetch },
 } as const satisfies Record<string, Entry>;
@@ -36,6 +38,7 @@ const prefetches = {
   "next-gate": NextGate,
   paths: Paths,
   fmoe: Fmoe,
+  "moe-infinity": MoeInfinity,
   composite: CompositePrefetch,
 } as const satisfies Record<string, (new (shape: PolicyShape) => PrefetchPolicy) | undefined>;
 

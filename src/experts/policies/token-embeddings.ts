@@ -1,7 +1,7 @@
 import type { PolicyShape, StepToken } from "./policy.ts";
 
 /** Of a longer embedding, so many components are taken, evenly spread: cosines stay within a few hundredths. */
-const width = 128;
+export const embeddingWidth = 128;
 
 /**
  * What tokens mean together: the mean of their embeddings, of length 1. Where no model is at hand, in replay, each token
@@ -9,7 +9,7 @@ const width = 128;
  * @param tokens one at least
  */
 export function meanEmbedding(tokens: readonly StepToken[], { embedding }: PolicyShape): Float32Array {
-  const mean = new Float32Array(width);
+  const mean = new Float32Array(embeddingWidth);
   for (const { token } of tokens) {
     const row = embedding?.(token);
     if (row) addSpread(row, mean);
@@ -21,14 +21,14 @@ export function meanEmbedding(tokens: readonly StepToken[], { embedding }: Polic
 }
 
 function addSpread(row: Float32Array, into: Float32Array): void {
-  const count = Math.min(width, row.length);
+  const count = Math.min(embeddingWidth, row.length);
   for (let index = 0; index < count; index++) into[index]! += row[Math.floor((index * row.length) / count)]!;
 }
 
 function addDirection(token: number, into: Float32Array): void {
   // Signs are enough: in so many dimensions two draws are nearly at right angles.
   let state = (token + 1) | 0;
-  for (let index = 0; index < width; index++) {
+  for (let index = 0; index < embeddingWidth; index++) {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
     const mixed = Math.imul(state ^ (state >>> 15), 0x2c1b3c6d);
     into[index]! += (mixed >>> 31) * 2 - 1;
