@@ -4,8 +4,6 @@ import { StowageError } from "../errors.ts";
 import type { ExpertCache } from "../experts/cache.ts";
 import type { ExpertLayout } from "../experts/layout.ts";
 import type { PolicyName, PrefetchName } from "../experts/policies/policies.ts";
-import type { ReplayCosts } from "../experts/replay/replay.ts";
-import { median } from "../workload/statistics.ts";
 import type { AnsweredRequest } from "./lab-routing.ts";
 
 /** An engine with a budget for its experts. */
@@ -27,6 +25,9 @@ export interface EngineRun {
   readonly besideMs: number;
   readonly hits: number;
   readonly uses: number;
+  /** The latest waits for one expert, ms. */
+  readonly waitsForOne: readonly number[];
+  readonly readsInFlight: number;
   /** What the policy says it has come to. */
   readonly says: string | undefined;
 }
@@ -38,9 +39,6 @@ export interface ExpertsShape {
   readonly layerClass: readonly number[];
   readonly used: number;
 }
-
-/** Samples of each number of experts that are read at once. */
-const readSamples = 40;
 
 /** @throws StowageError bench_experts for a model whose experts all fit, or that has none */
 async function load({
@@ -77,81 +75,29 @@ export async function expertsShape(of: Budgeted): Promise<ExpertsShape> {
 }
 
 /**
- * Measures what it takes to have n missing experts of a layer at once, as a decode step waits for them: through store,
- * queue and event loop, with nothing else to do. A line through the medians gives latency and time a read.
- * @throws StowageError bench_experts, expert_*, and what loading throws
- */
-export async function measureReads(
-  of: Budgeted,
-): Promise<Pick<ReplayCosts, "readMs" | "latencyMs" | "readsInFlight">> {
-  const model = await load(of);
-  try {
-    const { experts, hyperparameters } = model;
-    const most = Math.max(2, hyperparameters.expertsUsed);
-    const medians: [number, number][] = [];
-    const next = missingExperts(experts);
-    for (let count = 1; count <= most; count++) {
-      const times: number[] = [];
-      for (let sample = 0; sample < readSamples; sample++) {
-        const { layer, chosen } = next(count);
-        const before = { misses: experts.metrics.total.misses, stallMs: experts.metrics.stallMs };
-        await experts.acquire(layer, chosen);
-        experts.release(layer, chosen);
-        if (experts.metrics.total.misses - before.misses === count)
-          times.push(experts.metrics.stallMs - before.stallMs);
-      }
-      medians.push([count, median(times)]);
-    }
-    return { ...line(medians), readsInFlight: experts.readsInFlight };
-  } finally {
-    await model.dispose();
-  }
-}
-
-/** Goes round all experts, so that those it names left the cache long ago. */
-function missingExperts({ layout }: ExpertCache): (count: number) => { layer: number; chosen: number[] } {
-  const layers = [...layout.layerClass.keys()].filter((layer) => layout.layerClass[layer] !== null);
-  let at = 0;
-  let first = 0;
-  return (count) => {
-    if (first + count > layout.experts) {
-      first = 0;
-      at = (at + 1) % layers.length;
-    }
-    const chosen = Array.from({ length: count }, (_, index) => first + index);
-    first += count;
-    return { layer: layers[at]!, chosen };
-  };
-}
-
-/** The line of least squares through [n, ms]; neither part is below 0. */
-function line(points: readonly (readonly [number, number])[]): { latencyMs: number; readMs: number } {
-  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const [meanX, meanY] = [mean(points.map(([x]) => x)), mean(points.map(([, y]) => y))];
-  const over = points.reduce((sum, [x, y]) => sum + (x - meanX) * (y - meanY), 0);
-  const under = points.reduce((sum, [x]) => sum + (x - meanX) ** 2, 0);
-  const readMs = Math.max(0, Math.min(over / under, meanY / meanX));
-  return { readMs, latencyMs: Math.max(0, meanY - readMs * meanX) };
-}
-
-/**
- * Runs requests on the engine, with the tokens that they once had, and adds up the decode steps of those from `from` on.
+ * Runs requests on the engine, with the tokens that they once had, and adds up the decode steps of the first `half` of
+ * them, and of the others.
  * @throws StowageError bench_experts, expert_*, and what loading throws
  */
 export async function runRequests(
   of: Budgeted,
   requests: readonly AnsweredRequest[],
-  from: number,
-): Promise<EngineRun> {
+  half: number,
+): Promise<{ first: EngineRun; second: EngineRun }> {
   const model = await load(of);
   try {
-    const total = { tokens: 0, ms: 0, stallMs: 0, decidedMs: 0, besideMs: 0, hits: 0, uses: 0 };
-    for (const [index, request] of requests.entries()) {
-      const run = await decode(model, request);
-      if (index < from) continue;
-      for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += run[key];
+    const runs: EngineRun[] = [];
+    for (const part of [requests.slice(0, half), requests.slice(half)]) {
+      const total = { tokens: 0, ms: 0, stallMs: 0, decidedMs: 0, besideMs: 0, hits: 0, uses: 0 };
+      for (const request of part) {
+        const run = await decode(model, request);
+        for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += run[key];
+      }
+      const { policy, readsInFlight } = model.experts;
+      const { waitsForOne } = model.experts.metrics;
+      runs.push({ ...total, waitsForOne: [...waitsForOne], readsInFlight, says: policy.says });
     }
-    return { ...total, says: model.experts.policy.says };
+    return { first: runs[0]!, second: runs[1]! };
   } finally {
     await model.dispose();
   }

@@ -1,4 +1,5 @@
 /** `stowage lab experts`: every policy on the same routing, and how far replay and engine agree. */
+import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { StowageError } from "../errors.ts";
 import { allRecordBytes } from "../experts/layout.ts";
@@ -9,7 +10,9 @@ import { loadNative } from "../ggml/library.ts";
 import { machineInfo } from "../workload/machine.ts";
 import { ownPrompts } from "../workload/own-prompts.ts";
 import { readPrompts } from "../workload/prompt-file.ts";
+import { median } from "../workload/statistics.ts";
 import { parseExpertMemory, wholeNumber } from "./arguments.ts";
+import { middleCosts } from "./lab-experts-costs.ts";
 import { expertsShape } from "./lab-experts-engine.ts";
 import {
   contendersOf,
@@ -21,8 +24,8 @@ import {
   slotsOf,
 } from "./lab-experts-replay.ts";
 import { checksOf, curvePlots, engineRows, notesOf, outcomeRows } from "./lab-experts-report.ts";
-import { costsOf, type EngineRound, engineRounds } from "./lab-experts-rounds.ts";
-import { type AnsweredRequest, routingOfPrompts } from "./lab-routing.ts";
+import { type EngineRound, engineRounds } from "./lab-experts-rounds.ts";
+import { type RecordedRequests, routingOfPrompts } from "./lab-routing.ts";
 import { Progress } from "./progress.ts";
 import { type Measured, reportAction } from "./report-action.ts";
 
@@ -35,9 +38,6 @@ interface Flags {
   readonly rounds: number;
   readonly threads?: number;
 }
-
-/** Where a trace is replayed, so many prompts of our own tell what layers take. */
-const costPrompts = 8;
 
 /** Budgets of the curves, as shares of all experts, beside those that are asked for. */
 const curveShares = [0.125, 0.375, 0.75];
@@ -53,7 +53,7 @@ export function register(command: Command): void {
     )
     .option(
       "--trace <file>",
-      "routing that was recorded, in the place of prompts: nothing is run on the engine but the measurement of costs",
+      "routing that was recorded, in the place of prompts: costs are measured on the prompts",
     )
     .addOption(
       option("--memory <sizes>", "budgets for the experts, between commas: sizes, or shares of all experts")
@@ -66,16 +66,20 @@ export function register(command: Command): void {
     .addOption(
       option("--rounds <count>", "times that the engine is measured").argParser(wholeNumber(1)).default(3),
     )
-    .option("--threads <n>", "compute threads (default: the processors of this machine)", wholeNumber(1));
+    .option(
+      "--threads <n>",
+      "compute threads of the engine (default: one processor is left for disk and policies)",
+      wholeNumber(1),
+    );
   reportAction(command, measurePolicies);
 }
 
 async function measurePolicies(flags: Flags): Promise<Measured> {
   const { model, memory, answerTokens, rounds, threads } = flags;
-  const engine = { path: model, threads };
+  const engine = { path: model, threads: threads ?? Math.max(1, availableParallelism() - 1) };
   const shape = await expertsShape({ ...engine, memory: memory[0]!, policy: "lru" });
   const shares = memory.map((size) => shareOf(size, allRecordBytes(shape.layout)));
-  const { log, requests } = await routingOf(flags);
+  const { log, run } = await routingOf(flags);
   checkShape(flags.trace, log, shape.layerClass.length, shape.layout.experts, shape.used);
   const scored = halvesOf(log);
   if (scored.counted.length === 0)
@@ -84,14 +88,12 @@ async function measurePolicies(flags: Flags): Promise<Measured> {
   const measured: EngineRound[] = await engineRounds({
     ...engine,
     shape,
-    scored,
-    requests,
+    ...run,
     memory,
     shares,
     rounds,
-    validates: flags.trace === undefined,
   });
-  const costs = costsOf(measured);
+  const costs = middleCosts(measured.map(({ costs }) => costs));
   const outcomes = replayAll(scored, shape, shares, costs);
   const engineResults = engineRows(measured);
   return {
@@ -100,15 +102,16 @@ async function measurePolicies(flags: Flags): Promise<Measured> {
       settings: {
         model,
         prompts: flags.trace ?? flags.prompts?.join(",") ?? "our own",
-        requests: requests.length,
+        requests: run.requests.length,
         tokens_recorded: log.count,
         memory: memory.join(","),
         answer_tokens: answerTokens,
         expert_bytes: allRecordBytes(shape.layout),
         layer_ms: costs.layerMs,
         read_ms: costs.readMs,
-        read_latency_ms: costs.latencyMs ?? 0,
+        read_latency_ms: median(costs.latencies ?? []),
         reads_in_flight: costs.readsInFlight ?? 1,
+        threads: engine.threads,
         rounds,
         fitted_on: "requests with even places, scored on the others",
       },
@@ -120,16 +123,17 @@ async function measurePolicies(flags: Flags): Promise<Measured> {
   };
 }
 
-async function routingOf(flags: Flags): Promise<{ log: RoutingLog; requests: readonly AnsweredRequest[] }> {
+/** What is replayed, and what the engine runs: the same, but where a trace is given. */
+async function routingOf(flags: Flags): Promise<{ log: RoutingLog; run: RecordedRequests }> {
   const { model, answerTokens, threads } = flags;
-  const limits = threads !== undefined && { threads };
-  if (flags.trace !== undefined) {
-    const log = await readRoutingTrace(flags.trace);
-    const prompts = ownPrompts.slice(0, costPrompts);
-    return { log, requests: (await routingOfPrompts(model, { prompts, answerTokens, ...limits })).requests };
-  }
+  const traced = flags.trace === undefined ? undefined : await readRoutingTrace(flags.trace);
   const prompts = flags.prompts ? (await Promise.all(flags.prompts.map(readPrompts))).flat() : ownPrompts;
-  return routingOfPrompts(model, { prompts, answerTokens, ...limits });
+  const run = await routingOfPrompts(model, {
+    prompts,
+    answerTokens,
+    ...(threads !== undefined && { threads }),
+  });
+  return { log: traced ?? run.log, run };
 }
 
 function checkShape(

@@ -109,7 +109,7 @@ export class ExpertCache {
       whileWaiting();
       // All have to settle, whatever becomes of one: slots are in use until then.
       const results = await Promise.allSettled(waiting);
-      this.metrics.stalled(layer, performance.now() - asked);
+      this.metrics.waited(layer, waiting.length, performance.now() - asked);
       for (const result of results) if (result.status === "rejected") throw result.reason;
     } catch (error) {
       for (const resident of held) this.#unpin(resident);

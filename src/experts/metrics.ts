@@ -18,6 +18,8 @@ export interface LayerCounts {
   prefetchesWasted: number;
 }
 
+const keptWaits = 256;
+
 /** Counts of an expert cache, by layer and of the disk as a whole. */
 export class ExpertMetrics {
   readonly layers: readonly LayerCounts[];
@@ -28,6 +30,8 @@ export class ExpertMetrics {
   readMsSum = 0;
   /** Of those bytes, what came while somebody waited for an expert: shares of a read as of its time. */
   waitedBytes = 0;
+  /** The latest times that a decode step waited for one expert, ms. */
+  readonly waitsForOne: number[] = [];
   /** Time that policies took while a step waited for their answer, ms. */
   decidedMs = 0;
   /** Time that policies took while the processor computed or the disk read, ms. */
@@ -57,6 +61,14 @@ export class ExpertMetrics {
       for (const key of Object.keys(sum) as (keyof LayerCounts)[]) sum[key] += layer[key];
     }
     return sum;
+  }
+
+  /** A decode step has waited for so many experts at a layer. */
+  waited(layer: number, experts: number, milliseconds: number): void {
+    this.stalled(layer, milliseconds);
+    if (experts !== 1) return;
+    this.waitsForOne.push(milliseconds);
+    if (this.waitsForOne.length > keptWaits) this.waitsForOne.shift();
   }
 
   /** Time in which the computation waited for reads, of all layers, ms. */

@@ -91,11 +91,12 @@ export class ExpertsApart implements ExpertPath {
     this.#slots?.letGo();
     const groups = groupByExpert(ranking, tokens, experts, expertsUsed);
     const chosen = chosenExperts(groups);
+    // First what may be read while this layer is computed.
+    if (guess) this.#tellGuess(layer + 1, guess, tokens);
     if (this.#slots?.seesRouting) {
       const seen = { layer, decoding: !apart, tokens: routedTokens(blocks.parts, ranking, tokens, logits) };
       this.#slots.later((cache) => cache.routed(seen));
     }
-    if (guess) this.#tellGuess(layer + 1, guess, tokens);
     if (!this.#slots) {
       this.#order(blocks, groups);
       for (const expert of chosen)

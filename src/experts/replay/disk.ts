@@ -7,14 +7,14 @@ export interface SimulatedRead {
 export interface DiskCosts {
   /** Each, when others are under way. */
   readonly readMs: number;
-  /** From asking for a read to the beginning of its bytes, which overlaps with other reads. Default: 0. */
-  readonly latencyMs?: number | undefined;
+  /** From asking for a read to the beginning of its bytes, which overlaps with other reads: one of these, drawn. Default: 0. */
+  readonly latencies?: readonly number[];
   /** Most reads under way at once. Default: 1. */
   readonly readsInFlight?: number | undefined;
 }
 
 /**
- * A disk that takes so long for n reads that are asked for together: latency + n · read. Reads that somebody waits for begin
+ * A disk that takes so long for n reads that are asked for together: the latency of the slowest, or little more, + n · read. Reads that somebody waits for begin
  * in their order, then, when there are none, what is wanted ahead. Its clock is told, in ms.
  */
 export class SimulatedDisk {
@@ -25,6 +25,7 @@ export class SimulatedDisk {
   readonly #flight: { readonly read: SimulatedRead; readonly end: number }[] = [];
   #time = 0;
   #lastEnd = 0;
+  #draw = 1;
   /** Reads that have begun. */
   reads = 0;
 
@@ -68,13 +69,20 @@ export class SimulatedDisk {
   }
 
   #begin(): void {
-    const { readMs, latencyMs = 0, readsInFlight = 1 } = this.#costs;
+    const { readMs, readsInFlight = 1 } = this.#costs;
     while (this.#flight.length < readsInFlight) {
       const read = this.#demand.shift() ?? this.#ahead();
       if (!read) return;
       this.reads++;
-      this.#lastEnd = Math.max(this.#time + latencyMs, this.#lastEnd) + readMs;
+      this.#lastEnd = Math.max(this.#time + this.#latency(), this.#lastEnd) + readMs;
       this.#flight.push({ read, end: this.#lastEnd });
     }
+  }
+
+  /** The same draws in every replay. */
+  #latency(): number {
+    const { latencies = [] } = this.#costs;
+    this.#draw = (this.#draw * 48_271) % 2_147_483_647;
+    return latencies[this.#draw % latencies.length] ?? 0;
   }
 }

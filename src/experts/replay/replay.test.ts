@@ -184,7 +184,7 @@ describe("a simulated disk", () => {
   });
 
   it("takes a latency and so much a read for reads that are asked for together", () => {
-    const disk = new SimulatedDisk({ readMs: 10, latencyMs: 3, readsInFlight: 2 });
+    const disk = new SimulatedDisk({ readMs: 10, latencies: [3], readsInFlight: 2 });
     const reads = [
       disk.demand({ done: false }, 0),
       disk.demand({ done: false }, 0),

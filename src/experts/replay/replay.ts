@@ -131,8 +131,8 @@ export class Replay {
       return;
     }
     const waited = this.#acquire(layer, chosen);
-    this.#routed(step, layer, true);
     if (policy.sees("next-gate") && layer < this.#log.layers - 1) this.#guess(step, layer + 1, "guessed");
+    this.#routed(step, layer, true);
     const ready = this.#disk.wait(waited, this.#now);
     this.#totals.stallMs += ready - asked;
     this.#now = ready;
