@@ -288,6 +288,16 @@ describe("lossy modes", () => {
     assert.match(readFileSync(page, "utf8"), /perplexity over lossless, %/);
   });
 
+  test("hobbit's usual thresholds are of an equal share", async () => {
+    const options: LoadOptions = { expertMemory: budget, lossy: { mode: "hobbit", low: at("low") } };
+    await using(at("model"), options, async ({ lossy }) => {
+      assert.equal(
+        lossy!.mode.says,
+        "a missing expert is low below 0.3 of its token's weights, skipped below 0.1",
+      );
+    });
+  });
+
   const refused: readonly [string, ErrorCode, () => LoadOptions][] = [
     ["no budget", "lossy_budget", () => ({ lossy: hobbit(0.5, 0.1) })],
     ["a threshold that is no share", "load_option", () => ({ expertMemory: budget, lossy: hobbit(1.5, 0) })],

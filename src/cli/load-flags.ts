@@ -93,12 +93,12 @@ export function addLoadFlags(command: Command, context: string): Command {
     .option("--low-experts <file>", "where the copies come from: the same model, quantised lower")
     .option(
       "--lossy-full <share>",
-      `hobbit: a missing expert is read in full from this share of a token's weights on (default: ${defaultThresholds.full})`,
+      `hobbit: a missing expert is read in full from this share of a token's weights on (default: ${defaultThresholds.full} / experts a token)`,
       parseNumber,
     )
     .option(
       "--lossy-skip <share>",
-      `hobbit: below this share it is skipped, from there on its copy is used (default: ${defaultThresholds.skip})`,
+      `hobbit: below this share it is skipped, from there on its copy is used (default: ${defaultThresholds.skip} / experts a token)`,
       parseNumber,
     )
     .option(

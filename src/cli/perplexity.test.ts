@@ -37,6 +37,23 @@ describe("stowage perplexity", () => {
     assert.ok(people.stdout.startsWith(`perplexity ${perplexity.toFixed(4)} `), people.stdout);
   });
 
+  it("reads token by token: much the same numbers, and a lossy mode is named", () => {
+    const low = join(folder, "low.gguf");
+    const quantised = stowage(["quantize", samplePath, low, "--type", "q3_k", "--pure"]);
+    assert.equal(quantised.status, 0, quantised.stderr);
+    const args = ["perplexity", samplePath, "text.txt", "--context", "32", "--chunks", "2", "--json"];
+    const measured = (...more: string[]) => JSON.parse(stowage([...args, ...more], folder).stdout);
+    const [whole, byToken] = [measured(), measured("--by-token")];
+    assert.ok(Math.abs(whole.perplexity - byToken.perplexity) < 0.01 * whole.perplexity);
+    const experts = ["--expert-memory", "30%", "--unprepared", "--lossy", "hobbit", "--low-experts", low];
+    const { lossy, perplexity } = measured("--by-token", ...experts, "--lossy-full", "1");
+    assert.deepEqual(lossy, {
+      mode: "hobbit",
+      says: "a missing expert is low below 1 of its token's weights, skipped below 0.1",
+    });
+    assert.notEqual(perplexity, byToken.perplexity);
+  });
+
   const refusals: [string[], RegExp][] = [
     [[samplePath, "none.txt"], /text none\.txt cannot be read/],
     [[samplePath, "short.txt"], /The text has \d+ tokens; one chunk takes \d+/],

@@ -10,6 +10,7 @@ import { defaultChunkTokens, readTextArgument, usualChunkTokens } from "./text-a
 
 interface Flags extends LoadFlags {
   readonly chunks?: number;
+  readonly byToken?: true;
   readonly json?: true;
 }
 
@@ -26,6 +27,10 @@ export function register(command: Command): void {
     command,
     `tokens of a chunk, of which the second half is scored (default: ${usualChunkTokens})`,
   )
+    .option(
+      "--by-token",
+      "read in steps of one token, as answers are decoded: what hobbit changes shows there alone",
+    )
     .option("--json", "print the result as one JSON object")
     .action(perplexity);
 }
@@ -38,16 +43,18 @@ async function perplexity(path: string, textPath: string, flags: Flags): Promise
   try {
     const text = await readTextArgument(textPath);
     const chunkTokens = flags.context ?? (await defaultChunkTokens(path));
-    const sizes = { contextTokens: chunkTokens, maxSequences: 1, kvTokens: chunkTokens };
+    const steps = flags.byToken ? { stepTokens: 1 } : {};
+    const sizes = { contextTokens: chunkTokens, maxSequences: 1, kvTokens: chunkTokens, ...steps };
     const model = await loadShown(path, { ...loadOptionsOf(flags), ...sizes, signal }, loadEngine);
     try {
       const options = { chunkTokens, chunks: flags.chunks, signal };
       const result = await shown(path, measurePerplexity(model, text, options), chunkTokens);
       const seconds = (performance.now() - started) / 1000;
+      const lossy = model.lossy && { mode: model.lossy.mode.name, says: model.lossy.mode.says };
       process.stdout.write(
         flags.json
-          ? `${JSON.stringify({ model: path, text: textPath, chunkTokens, ...result, seconds })}\n`
-          : sentence(result, chunkTokens, seconds),
+          ? `${JSON.stringify({ model: path, text: textPath, chunkTokens, ...result, lossy, seconds })}\n`
+          : `${sentence(result, chunkTokens, seconds)}${lossy ? `lossy: ${lossy.mode}, ${lossy.says}\n` : ""}`,
       );
     } finally {
       await model.dispose();

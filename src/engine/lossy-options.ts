@@ -5,9 +5,9 @@ export interface HobbitOptions {
   readonly mode: "hobbit";
   /** The same model in lower types, as `stowage quantize` makes it: where the low-precision copies come from. */
   readonly low: string;
-  /** A missing expert with at least this share of its token's weights is read in full precision. Default 0.4. */
+  /** A missing expert with at least this share of its token's weights is read in full precision. Default 1.2 of an equal share: 0.3 where a token has four experts. */
   readonly full?: number;
-  /** Below this it is skipped, between the two its copy is used. Default 0.1, at most `full`. */
+  /** Below this it is skipped, between the two its copy is used. Default 0.4 of an equal share, at most `full`. */
   readonly skip?: number;
 }
 
@@ -29,7 +29,8 @@ export type LossyName = LossyOptions["mode"];
 
 export const lossyModes: readonly LossyName[] = ["hobbit", "edgemoe"];
 
-export const defaultThresholds = { full: 0.4, skip: 0.1 };
+/** In equal shares: 1 over the experts of a token. Measured in docs/lossy.md. */
+export const defaultThresholds = { full: 1.2, skip: 0.4 };
 
 /** A lossy mode as flags or settings give it, piece by piece. */
 export interface LossySettings {

@@ -45,7 +45,8 @@ export async function planLossy(
   options: LossyOptions,
 ): Promise<LossyPlan> {
   const low = await planCopies(file, layout, records, backend, options.low);
-  if (options.mode === "hobbit") return { ...low, ...hobbit(options, records) };
+  if (options.mode === "hobbit")
+    return { ...low, ...hobbit(options, records, layout.hyperparameters.expertsUsed) };
   return { ...low, ...(await edgemoe(options, { file, records }, low)) };
 }
 
@@ -75,9 +76,17 @@ export async function planCopies(
   return { file: low, records: lowRecords };
 }
 
-/** @throws StowageError load_option */
-function hobbit(options: HobbitOptions, { experts }: ExpertLayout): Pick<LossyPlan, "mode" | "lowShare"> {
-  const { full = defaultThresholds.full, skip = Math.min(defaultThresholds.skip, full) } = options;
+/**
+ * @param used experts of a token
+ * @throws StowageError load_option
+ */
+function hobbit(
+  options: HobbitOptions,
+  { experts }: ExpertLayout,
+  used: number,
+): Pick<LossyPlan, "mode" | "lowShare"> {
+  const { full = Math.min(1, defaultThresholds.full / used) } = options;
+  const { skip = Math.min(full, defaultThresholds.skip / used) } = options;
   for (const [option, value] of Object.entries({ full, skip })) {
     if (!(value >= 0 && value <= 1)) throw invalid(`lossy.${option}`, value, "a share from 0 to 1");
   }

@@ -57,7 +57,8 @@ export async function planModel(
   backend: Backend,
   options: SizeOptions & DeviceOptions & AdapterOptions & ExpertSizeOptions,
 ): Promise<ModelPlan> {
-  const { lora = [] } = options;
+  const { lora = [], lossy, expertMemory } = options;
+  if (lossy && expertMemory === undefined) throw new StowageError("lossy_budget", { mode: lossy.mode });
   const planned =
     options.device === undefined
       ? await planWithExperts(file, family, backend, options)
@@ -74,7 +75,6 @@ async function planWithExperts(
   backend: Backend,
   { expertMemory, lossy }: ExpertSizeOptions,
 ): Promise<ExpertPlan> {
-  if (lossy && expertMemory === undefined) throw new StowageError("lossy_budget", { mode: lossy.mode });
   // Nobody else pays for the code of expert budgets, in memory and in time to start.
   if (expertMemory === undefined) return { layout: planWeights(file, family, backend) };
   const { ExpertPlanner } = await import("./expert-memory.ts");

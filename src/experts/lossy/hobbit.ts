@@ -26,7 +26,9 @@ export class Hobbit implements LossyMode {
   }
 
   get says(): string {
-    const { full, skip } = this.#thresholds;
+    const [full, skip] = [this.#thresholds.full, this.#thresholds.skip].map((share) =>
+      Number(share.toFixed(3)),
+    );
     return `a missing expert is low below ${full} of its token's weights, skipped below ${skip}`;
   }
 
