@@ -141,10 +141,12 @@ export class Residents {
     return this.#classOf(resident.layer) === index && !this.wanted.has(resident.id);
   }
 
-  /** Who may leave when the experts that are held now are let go. */
-  *#candidates(index: number): Iterable<ExpertId> {
+  /** Who may leave when the experts that are held now are let go; a list, for a generator costs more than what it yields. */
+  #candidates(index: number): ExpertId[] {
+    const found: ExpertId[] = [];
     for (const { id, layer, ahead } of this.#residents.values()) {
-      if (!ahead && this.#classOf(layer) === index && !this.wanted.has(id)) yield id;
+      if (!ahead && this.#classOf(layer) === index && !this.wanted.has(id)) found.push(id);
     }
+    return found;
   }
 }

@@ -23,18 +23,37 @@ describe("a ghost cache", () => {
     ghost.used([1, 2], { tick: 9, layer: 0 });
     assert.equal(ghost.misses, 0);
   });
+
+  it("evicts several at once, those of least worth, and none that the layer uses", () => {
+    const policy = new LeastRecentlyUsed();
+    const ghost = new GhostCache(policy, 4);
+    for (const expert of [0, 1, 2, 3]) policy.used(expert, { tick: 1 + ((expert + 2) % 4), layer: 0 });
+    ghost.fill([0, 1, 2, 3]);
+    // Longest ago are 2, 3, 0 and 1: 2 is used itself.
+    ghost.used([2, 8, 9], { tick: 9, layer: 0 });
+    assert.equal(ghost.misses, 2);
+    ghost.used([1, 2, 8, 9], { tick: 10, layer: 0 });
+    assert.equal(ghost.misses, 2);
+    ghost.used([0, 3], { tick: 11, layer: 0 });
+    assert.equal(ghost.misses, 4);
+  });
 });
 
 /** Has a policy see one request; each token says which expert its layers use. */
-function play(policy: CompositeEviction, steps: number, expertOf: (step: number, layer: number) => number) {
+function play(
+  policy: CompositeEviction,
+  steps: number,
+  expertOf: (step: number, layer: number) => number,
+  { layers, experts }: PolicyShape = shape,
+) {
   let tick = 0;
   for (let step = 0; step < steps; step++) {
     const token = { request: 1, token: step % 3, position: step };
     policy.began([token], { tick, layer: -1 });
-    for (let layer = 0; layer < shape.layers; layer++) {
+    for (let layer = 0; layer < layers; layer++) {
       const now = { tick: ++tick, layer };
       const expert = expertOf(step, layer);
-      policy.used(layer * shape.experts + expert, now);
+      policy.used(layer * experts + expert, now);
       policy.routed({ layer, decoding: true, tokens: [{ ...token, chosen: [expert] }] }, now);
     }
   }
@@ -55,6 +74,28 @@ describe("the composite eviction", () => {
     const [used] = /(?<=evicts by )\w+/.exec(policy.says())!;
     const countOf = new Map(misses as [string, number][]);
     assert.ok(countOf.get(used!)! <= Number(least[1]) / 0.98, policy.says());
+  });
+});
+
+describe("the composite eviction with many slots", () => {
+  it("watches a part of the experts, and counts what all would have missed", () => {
+    const large: PolicyShape = { layers: 8, experts: 64, used: 1, slots: 256 };
+    const policy = new CompositeEviction(large);
+    const misses = () => [...policy.says().matchAll(/\w+ (\d+)(?=,|$)/g)].map(([, count]) => Number(count));
+    const ghost = new GhostCache(new LeastRecentlyUsed(), large.slots);
+    const expertOf = (step: number, layer: number) => (step * 5 + (step % 3) * layer) % 50;
+    let tick = 0;
+    for (let step = 1; step <= 512; step++) {
+      for (let layer = 0; layer < large.layers; layer++) {
+        const now = { tick: ++tick, layer };
+        const expert = layer * large.experts + expertOf(step, layer);
+        ghost.used([expert], now);
+        ghost.policy.used(expert, now);
+      }
+    }
+    play(policy, 513, expertOf, large);
+    const [, , lru] = misses();
+    assert.ok(Math.abs(lru! / ghost.misses - 1) < 0.1, `${lru} beside ${ghost.misses}: ${policy.says()}`);
   });
 });
 

@@ -23,22 +23,29 @@ export class GhostCache {
   /** A layer has used these experts; the policy does not know it yet. */
   used(experts: readonly ExpertId[], now: Moment): void {
     const missing = experts.filter((expert) => !this.#present.has(expert));
+    if (missing.length === 0) return;
     this.misses += missing.length;
-    for (const expert of missing) {
-      if (this.#present.size >= this.#slots) this.#evict(experts, now);
-      this.#present.add(expert);
-    }
+    const over = this.#present.size + missing.length - this.#slots;
+    if (over > 0) for (const victim of this.#least(over, experts, now)) this.#present.delete(victim);
+    for (const expert of missing) this.#present.add(expert);
   }
 
-  #evict(held: readonly ExpertId[], now: Moment): void {
-    let victim: ExpertId | undefined;
-    let least = Number.POSITIVE_INFINITY;
+  /** Those of least worth, in one pass: worths do not change from one eviction of a layer to the next. */
+  #least(count: number, held: readonly ExpertId[], now: Moment): ExpertId[] {
+    const worths: number[] = [];
+    const found: ExpertId[] = [];
     for (const expert of this.#present) {
-      if (held.includes(expert)) continue;
       const worth = this.policy.worth(expert, now);
-      if (victim !== undefined && worth >= least) continue;
-      [victim, least] = [expert, worth];
+      if ((found.length === count && worth >= worths[count - 1]!) || held.includes(expert)) continue;
+      let place = found.length;
+      while (place > 0 && worths[place - 1]! > worth) place--;
+      worths.splice(place, 0, worth);
+      found.splice(place, 0, expert);
+      if (found.length > count) {
+        worths.pop();
+        found.pop();
+      }
     }
-    if (victim !== undefined) this.#present.delete(victim);
+    return found;
   }
 }

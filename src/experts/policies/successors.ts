@@ -11,8 +11,11 @@ import { type TokenCounts, TokenUses } from "./token-uses.ts";
 
 /** After so many tokens a use counts half, in each of the averages. */
 const halfLives = [1, 3, 10, 40, 200];
+const averages = halfLives.length;
+/** What is left of each average after a token. */
+const keeps = halfLives.map((halfLife) => 2 ** (-1 / halfLife));
 /** Averages, share of all uses, uses after the current token, and 1. */
-const featureCount = halfLives.length + 3;
+const featureCount = averages + 3;
 /** An expert that is used within so many tokens is worth its slot: about as long as slots are kept. */
 const horizon = 3;
 /** Experts that are watched after a layer, to learn from. */
@@ -45,7 +48,8 @@ export class Successors implements EvictionPolicy {
   readonly name = "successors";
   readonly #experts: number;
   readonly #layers: number;
-  readonly #averages: readonly Float32Array[];
+  /** [experts of all layers][half-lives]: those of an expert side by side, for every resident is looked at for each layer. */
+  readonly #averages: Float32Array;
   /** Of all tokens: how often each expert was used, and how many there were. */
   readonly #uses: Float32Array;
   #tokens = 1;
@@ -66,7 +70,7 @@ export class Successors implements EvictionPolicy {
     this.#layers = layers;
     this.#experts = experts;
     this.#followers = new TokenUses({ layers, experts }, mostBytes);
-    this.#averages = halfLives.map(() => new Float32Array(count));
+    this.#averages = new Float32Array(count * halfLives.length);
     this.#uses = new Float32Array(count);
     this.#watched = Array.from({ length: layers }, () => []);
   }
@@ -123,22 +127,26 @@ export class Successors implements EvictionPolicy {
 
   #describe(expert: ExpertId, after: readonly TokenCounts[], into: Float32Array): void {
     const share = this.#uses[expert]! / this.#tokens;
-    let index = 0;
-    for (const average of this.#averages) into[index++] = average[expert]!;
-    into[index++] = share;
+    const first = expert * averages;
+    for (let index = 0; index < averages; index++) into[index] = this.#averages[first + index]!;
+    into[averages] = share;
     let followed = after.length === 0 ? share : 0;
     for (const { uses, tokens } of after) followed += (uses[expert]! + share) / (tokens + 1) / after.length;
-    into[index++] = followed;
-    into[index] = 1;
+    into[averages + 1] = followed;
+    into[averages + 2] = 1;
   }
 
   #count(layer: number, chosen: ArrayLike<number>): void {
     const first = layer * this.#experts;
-    this.#averages.forEach((average, index) => {
-      const keep = 2 ** (-1 / halfLives[index]!);
-      for (let expert = first; expert < first + this.#experts; expert++) average[expert]! *= keep;
-      for (let rank = 0; rank < chosen.length; rank++) average[first + chosen[rank]!]! += 1 - keep;
-    });
+    for (let index = 0; index < averages; index++) {
+      const keep = keeps[index]!;
+      for (let expert = first; expert < first + this.#experts; expert++) {
+        this.#averages[expert * averages + index]! *= keep;
+      }
+      for (let rank = 0; rank < chosen.length; rank++) {
+        this.#averages[(first + chosen[rank]!) * averages + index]! += 1 - keep;
+      }
+    }
     for (let rank = 0; rank < chosen.length; rank++) this.#uses[first + chosen[rank]!]!++;
     if (layer === this.#layers - 1) this.#tokens++;
   }
