@@ -5,7 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { type LoadedModel, type LoadOptions, loadEngine } from "../src/engine/load.ts";
-import { policyNames, prefetchNames } from "../src/experts/policies/policies.ts";
+import {
+  type PolicyName,
+  type PrefetchName,
+  policyNames,
+  prefetchNames,
+} from "../src/experts/policies/policies.ts";
 import { Random } from "../src/model/random.ts";
 import { type SyntheticModel, writeSyntheticModel } from "../src/model/synth.ts";
 import { tinyExperts } from "./expert-models.ts";
@@ -100,8 +105,23 @@ async function checkSame(path: string, reference: Map<number, Run>, options: Loa
   }
 }
 
-/** @param few whether to try a few budgets only */
-function describeFile(name: string, skip: string | false, pathOf: () => string, few = false): void {
+interface Tried {
+  readonly budgets: readonly string[];
+  readonly policies: readonly PolicyName[];
+  /** With `lru`. */
+  readonly prefetches: readonly PrefetchName[];
+}
+
+const all: Tried = {
+  budgets: ["100%", "75%", "50%", "25%", "10%"],
+  policies: policyNames,
+  prefetches: prefetchNames,
+};
+/** What a policy decides does not depend on the type of the weights: one file has every policy, the others some. */
+const some: Tried = { ...all, policies: ["lfru", "expertflow"], prefetches: ["next-gate", "pre-attention"] };
+const few: Tried = { budgets: ["100%", "40%"], policies: [], prefetches: [] };
+
+function describeFile(name: string, skip: string | false, pathOf: () => string, tried: Tried): void {
   describe(`the same tokens and logits at every budget: ${name}`, { skip }, () => {
     const reference = new Map<number, Run>();
     before(async () => {
@@ -109,17 +129,17 @@ function describeFile(name: string, skip: string | false, pathOf: () => string, 
       for (const sequences of [1, 8]) reference.set(sequences, await run(model, sequences));
       await model.dispose();
     });
-    for (const share of few ? ["100%", "40%"] : ["100%", "75%", "50%", "25%", "10%"]) {
+    for (const share of tried.budgets) {
       test(share, () => checkSame(pathOf(), reference, { expertMemory: share }));
     }
     test("the experts of one token, and not a byte less", async () => {
       const mebibytes = Number(await leastBudget(pathOf()));
       await checkSame(pathOf(), reference, { expertMemory: Math.ceil(mebibytes * 2 ** 20) });
     });
-    for (const expertPolicy of few ? [] : policyNames) {
+    for (const expertPolicy of tried.policies) {
       test(expertPolicy, () => checkSame(pathOf(), reference, { expertMemory: "40%", expertPolicy }));
     }
-    for (const expertPrefetch of few ? [] : prefetchNames) {
+    for (const expertPrefetch of tried.prefetches) {
       test(`lru, prefetch ${expertPrefetch}`, () =>
         checkSame(pathOf(), reference, { expertMemory: "40%", expertPolicy: "lru", expertPrefetch }));
     }
@@ -140,15 +160,16 @@ describe("experts under a budget", () => {
   });
   after(() => rmSync(folder, { recursive: true, force: true }));
   for (const [index, { name }] of files.entries()) {
-    describeFile(name, false, () => join(folder, `${index}.gguf`));
+    describeFile(name, false, () => join(folder, `${index}.gguf`), index === 0 ? all : some);
   }
-  describeFile("gpt-oss, MXFP4", false, () => join(folder, `${files.length}.gguf`), true);
-  describeFile("the sample model", withoutSample, () => {
+  describeFile("gpt-oss, MXFP4", false, () => join(folder, `${files.length}.gguf`), few);
+  const sample = () => {
     const path = join(folder, "sample.gguf");
     // Its prepared file is written beside the link.
     if (withoutSample === false && !existsSync(path)) symlinkSync(samplePath, path);
     return path;
-  });
+  };
+  describeFile("the sample model", withoutSample, sample, all);
 
   for (const [architecture, shape] of Object.entries(tinyShapes).filter(([, { experts }]) => experts > 0)) {
     test(`every family: ${architecture}, half of its experts, and those of one token`, async () => {

@@ -1,14 +1,19 @@
+import { AdaptiveReplacement } from "./arc.ts";
 import { CompositeEviction } from "./composite-eviction.ts";
 import { CompositePrefetch } from "./composite-prefetch.ts";
+import { ExpertFlow } from "./expertflow.ts";
+import { Fate } from "./fate.ts";
 import { Fmoe } from "./fmoe.ts";
 import { LeastFrequentlyRecentlyUsed } from "./lfru.ts";
 import { LeastFrequentlyUsed } from "./lfu.ts";
 import { LeastRecentlyUsed } from "./lru.ts";
+import { MixtralOffloading } from "./mixtral-offloading.ts";
 import { MoeInfinity } from "./moe-infinity.ts";
 import { NextGate } from "./next-gate.ts";
 import { PolicyPair } from "./pair.ts";
 import { Paths } from "./paths.ts";
 import type { EvictionPolicy, PolicyShape } from "./policy.ts";
+import { PreAttention } from "./pre-attention.ts";
 import type { PrefetchPolicy } from "./prefetch-policy.ts";
 import { Successors } from "./successors.ts";
 
@@ -23,6 +28,11 @@ const policies = {
   lru: { eviction: LeastRecentlyUsed },
   lfu: { eviction: LeastFrequentlyUsed },
   lfru: { eviction: LeastFrequentlyRecentlyUsed },
+  arc: { eviction: AdaptiveReplacement },
+  "mixtral-offloading": { eviction: MixtralOffloading, prefetch: NextGate },
+  fate: { eviction: Fate, prefetch: NextGate },
+  "pre-attention": { eviction: LeastRecentlyUsed, prefetch: PreAttention },
+  expertflow: { eviction: ExpertFlow, prefetch: ExpertFlow },
   fmoe: { eviction: Fmoe, prefetch: Fmoe },
   "moe-infinity": { eviction: MoeInfinity, prefetch: MoeInfinity },
   successors: { eviction: Successors, prefetch: Paths },
@@ -36,6 +46,8 @@ export const policyNames = Object.keys(policies) as PolicyName[];
 const prefetches = {
   none: undefined,
   "next-gate": NextGate,
+  "pre-attention": PreAttention,
+  expertflow: ExpertFlow,
   paths: Paths,
   fmoe: Fmoe,
   "moe-infinity": MoeInfinity,
