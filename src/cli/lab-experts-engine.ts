@@ -49,6 +49,7 @@ async function load({
   threads,
 }: Budgeted): Promise<LoadedModel & { experts: ExpertCache }> {
   const model = await loadEngine(path, {
+    learnt: "none",
     ...{ expertMemory: memory, expertPolicy: policy, maxSequences: 1, speculate: "off" },
     ...(prefetch && { expertPrefetch: prefetch }),
     ...(threads !== undefined && { threads }),

@@ -2,6 +2,7 @@ import { availableParallelism } from "node:os";
 import type { StowageError } from "../errors.ts";
 import { ExpertCache } from "../experts/cache.ts";
 import { allRecordBytes, type ExpertLayout } from "../experts/layout.ts";
+import { Learnt } from "../experts/learnt.ts";
 import { LossyExperts } from "../experts/lossy/lossy-experts.ts";
 import type { LossyMode } from "../experts/lossy/mode.ts";
 import { openExpertStore } from "../experts/open.ts";
@@ -42,6 +43,11 @@ export interface ExpertOptions {
    * and some time once (`auto`), or experts are read from the model's own file, slower. Default `auto`.
    */
   readonly prepare?: "auto" | "never";
+  /**
+   * Whether policies go on with what they learnt before, kept in a file beside the model (`keep`), or begin with nothing
+   * and leave nothing (`none`). Default: `keep`, but with `prepare: "never"` nothing is written.
+   */
+  readonly learnt?: "keep" | "none";
   /** Told how preparing goes, bytes; and why experts are not read as fast as they could be. */
   readonly onPrepare?: (written: number, total: number) => void;
   readonly onHint?: (hint: StowageError) => void;
@@ -128,6 +134,8 @@ function slotPlan(all: readonly (readonly [ExpertLayout, readonly number[]])[]):
 export interface OpenedExperts {
   readonly cache: ExpertCache;
   readonly lossy: LossyExperts | undefined;
+  /** What keeps what the policies learn; given back before the cache. */
+  readonly learnt: Learnt | undefined;
 }
 
 /**
@@ -139,17 +147,23 @@ export async function openExperts(
   slots: NonNullable<ExpertPlan["slots"]>,
   backend: Backend,
   options: OpenOptions,
+  embedding: PolicyShape["embedding"],
 ): Promise<OpenedExperts> {
   const { used, lossy } = slots;
   const { expertPolicy = defaultPolicy, expertPrefetch } = options;
-  const policyOf = ({ records, counts }: Slots) =>
-    policyPair(expertPolicy, policyShape(records, counts, used), expertPrefetch);
+  const shapeOf = ({ records, counts }: Slots) => ({ ...policyShape(records, counts, used), embedding });
+  const policyOf = (of: Slots) => policyPair(expertPolicy, shapeOf(of), expertPrefetch);
   const reads = readsInFlight();
   if (!lossy) {
-    return {
-      cache: await openCache(file, slots, backend, options, policyOf(slots), reads),
-      lossy: undefined,
-    };
+    const pair = policyOf(slots);
+    const keep = options.learnt !== "none" && options.prepare !== "never";
+    const learnt = keep ? await Learnt.of(file, slots.records, pair, shapeOf(slots)) : undefined;
+    try {
+      return { cache: await openCache(file, slots, backend, options, pair, reads), lossy: undefined, learnt };
+    } catch (error) {
+      await learnt?.dispose();
+      throw error;
+    }
   }
   const full = aheadOf(lossy.mode, "full", slots.records);
   const low = aheadOf(lossy.mode, "low", slots.records);
@@ -163,7 +177,7 @@ export async function openExperts(
         ? new OnlySome(policyOf(lossy), low)
         : policyPair("lru", policyShape(lossy.records, lossy.counts, used));
     const copies = await openCache(lossy.file, lossy, backend, options, lowPolicy, each);
-    return { cache, lossy: new LossyExperts(lossy.mode, cache, copies) };
+    return { cache, lossy: new LossyExperts(lossy.mode, cache, copies), learnt: undefined };
   } catch (error) {
     await cache.dispose();
     throw error;

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { StowageError } from "../errors.ts";
 import type { ExpertCache } from "../experts/cache.ts";
+import type { Learnt } from "../experts/learnt.ts";
 import type { LossyExperts } from "../experts/lossy/lossy-experts.ts";
 import { Backend } from "../ggml/backend.ts";
 import { Device } from "../ggml/device.ts";
@@ -15,6 +16,7 @@ import type { Hyperparameters } from "../model/hyperparameters.ts";
 import { Adapters } from "../model/lora/adapters.ts";
 import { type Pooling, pooledBy } from "../model/pooling.ts";
 import { RoutingTap } from "../model/routing-tap.ts";
+import { tokenEmbedding } from "../model/token-embedding.ts";
 import { ModelWeights } from "../model/weights.ts";
 import { FirstComeFirstServed } from "../scheduler/policies/fcfs.ts";
 import { WholeSequences } from "../scheduler/policies/whole.ts";
@@ -101,6 +103,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
   let tokenizer: Tokenizer | undefined;
   let experts: ExpertCache | undefined;
   let lossy: LossyExperts | undefined;
+  let learnt: Learnt | undefined;
   let recorder: RoutingRecorder | undefined;
   try {
     const threads = whole("threads", options.threads ?? availableParallelism(), 512);
@@ -124,7 +127,8 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     options.signal?.throwIfAborted();
     if (slots) {
       const { openExperts } = await import("./expert-memory.ts");
-      ({ cache: experts, lossy } = await openExperts(file, slots, backend, options));
+      const embedding = tokenEmbedding(weights.globals);
+      ({ cache: experts, lossy, learnt } = await openExperts(file, slots, backend, options, embedding));
       backend.sleepBetweenGraphs();
     }
     if (options.recordRouting !== undefined) {
@@ -149,6 +153,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
       // What is left of a trace may fail to be written: the memory is given back all the same.
       const recorded = recorder?.close();
       await recorded?.catch(() => {});
+      await learnt?.dispose();
       await experts?.dispose();
       await lossy?.dispose();
       for (const resource of owned.splice(0).reverse()) resource.dispose();
@@ -167,6 +172,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
       );
     }
     await recorder?.close().catch(() => {});
+    await learnt?.dispose();
     await experts?.dispose();
     await lossy?.dispose();
     for (const resource of owned.reverse()) resource.dispose();

@@ -121,6 +121,34 @@ export class ExpertMaps {
     this.#since[index] = this.#added++;
   }
 
+  /** Embeddings and maps, F32 [width + layers * experts][size]. */
+  bytes(): Uint8Array {
+    const { most, size } = this;
+    const rows = this.#columns.length / most;
+    const values = new Float32Array(rows * size);
+    for (let row = 0; row < rows; row++)
+      values.set(this.#columns.subarray(row * most, row * most + size), row * size);
+    return new Uint8Array(values.buffer);
+  }
+
+  /** Has the maps of these bytes in the place of its own. @returns false where they are not such, and nothing is changed */
+  restore(bytes: Uint8Array): boolean {
+    const { most } = this;
+    const rows = this.#columns.length / most;
+    const size = bytes.length / (4 * rows);
+    if (!Number.isInteger(size) || size > most) return false;
+    const values = new Float32Array(new Uint8Array(bytes).buffer);
+    if (!values.every((value) => Math.abs(value) <= 1)) return false;
+    for (let index = 0; index < size; index++) {
+      const column = Float32Array.from({ length: rows }, (_, row) => values[row * size + index]!);
+      this.#put(index, column.subarray(0, this.#width), column.subarray(this.#width));
+      this.#since[index] = index;
+    }
+    this.#size = size;
+    this.#added = size;
+    return true;
+  }
+
   #put(index: number, embedding: Float32Array, map: Float32Array): void {
     const { layers, experts } = this.#shape;
     for (let row = 0; row < this.#width; row++) this.#columns[row * this.most + index] = embedding[row]!;

@@ -106,6 +106,36 @@ describe("fmoe", () => {
       assert.ok(Math.abs(worths[index]! - worth) < 1e-4, `${worths}`);
   });
 
+  it("goes on after a restart with what it had learnt, and leaves what is none aside", () => {
+    const policy = new Fmoe(shape);
+    const maps = [
+      [0, 0.9, 0.1, 0],
+      [0.3, 0, 0, 0.7],
+    ];
+    for (let position = 0; position < 6; position++) run(policy, position, position, maps[position % 2]!);
+    const learnt = policy.learnt();
+    const other = new Fmoe(shape);
+    other.restore(learnt);
+    assert.deepEqual(other.learnt(), learnt);
+    assert.deepEqual(run(other, 4, 6, maps[0]!), run(policy, 4, 6, maps[0]!));
+
+    const nothing = new Fmoe(shape).learnt();
+    const alone = fc.uint8Array({ maxLength: 2000 });
+    const cut = fc.nat(learnt.length - 1).map((length) => learnt.slice(0, length));
+    fc.assert(
+      fc.property(fc.oneof(alone, cut), (bytes) => {
+        const fresh = new Fmoe(shape);
+        fresh.restore(bytes);
+        for (let position = 0; position < 2; position++) run(fresh, position, position, maps[0]!);
+        for (let expert = 0; expert < 24; expert++) assert.ok(fresh.worth(expert) >= 0);
+      }),
+      { numRuns: 100 },
+    );
+    const fresh = new Fmoe(shape);
+    fresh.restore(learnt.map((byte, index) => (index === learnt.length - 1 ? 0x7f : byte)));
+    assert.deepEqual(fresh.learnt(), nothing, "a probability above 1");
+  });
+
   it("merges what the requests of a step want, each by its own map", () => {
     const policy = new Fmoe(shape);
     run(policy, 7, 0, [0, 0.9, 0.1, 0]);

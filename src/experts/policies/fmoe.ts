@@ -2,6 +2,7 @@ import { ExpertMaps, type MapMatch, type MapSearch } from "./expert-maps.ts";
 import type {
   EvictionPolicy,
   ExpertId,
+  Learner,
   Moment,
   PolicyShape,
   RoutedLayer,
@@ -39,7 +40,7 @@ interface Expected {
  * the current one, not of the whole prompt. As in the paper, not the public code: how many experts are taken, their
  * priority p / (l - l_now), and one layer a search. Unlike both: prompts leave no maps, for they need nearly all experts.
  */
-export class Fmoe implements EvictionPolicy, PrefetchPolicy {
+export class Fmoe implements EvictionPolicy, PrefetchPolicy, Learner {
   readonly name = "fmoe";
   readonly sees = ["probabilities"] as const;
   readonly #shape: PolicyShape;
@@ -111,6 +112,17 @@ export class Fmoe implements EvictionPolicy, PrefetchPolicy {
     return (this.#probabilities[expert]! + leastProbability) * this.#uses[expert]!;
   }
 
+  /** Uses of each expert, U32; then the maps. */
+  learnt(): Uint8Array {
+    return Buffer.concat([bytesOf(this.#uses), this.#maps.bytes()]);
+  }
+
+  restore(learnt: Uint8Array): void {
+    const { byteLength } = this.#uses;
+    if (this.#maps.restore(learnt.subarray(byteLength)))
+      bytesOf(this.#uses).set(learnt.subarray(0, byteLength));
+  }
+
   /** Expects of a layer the experts of a map by falling probability, until they sum up to δ = clip(1 - score, 0, 1), and K at least. */
   #expect({ wanted }: Iteration, layer: number, match: MapMatch | undefined): void {
     if (!match) return;
@@ -154,6 +166,10 @@ export class Fmoe implements EvictionPolicy, PrefetchPolicy {
 /** 3 of Mixtral's 32 layers in the paper; of shallow models the same share. */
 function prefetchDistance(layers: number): number {
   return Math.min(layers, Math.max(1, Math.round((3 * layers) / 32)));
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 function byRequest<Token extends StepToken>(tokens: readonly Token[]): Map<number, Token[]> {

@@ -1,6 +1,7 @@
 import type {
   EvictionPolicy,
   GuessedLayer,
+  Learner,
   Moment,
   RoutedLayer,
   Sight,
@@ -49,6 +50,11 @@ export class PolicyPair {
     };
   }
 
+  /** Those of which something outlives the process. */
+  get learners(): Learner[] {
+    return [this.#other, this.prefetch].filter(isLearner);
+  }
+
   /** Whether one of them looks at this. */
   sees(sight: Sight): boolean {
     return [this.#other, this.prefetch].some((policy) => policy?.sees?.includes(sight));
@@ -78,4 +84,8 @@ export class PolicyPair {
     this.#other?.stepped?.(cost, now);
     this.prefetch?.stepped?.(cost, now);
   }
+}
+
+function isLearner(policy: unknown): policy is Learner {
+  return typeof (policy as Partial<Learner> | undefined)?.learnt === "function";
 }

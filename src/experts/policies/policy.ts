@@ -95,6 +95,15 @@ export interface Observer<Answer> {
   stepped?(cost: StepCost, now: Moment): void;
 }
 
+/** A policy of which something outlives the process. */
+export interface Learner {
+  readonly name: string;
+  /** What it has learnt, of bounded size, as a copy; empty where that is nothing. */
+  learnt(): Uint8Array;
+  /** Goes on with what a policy of this name had learnt of a model of this shape. What cannot be that is left aside. */
+  restore(learnt: Uint8Array): void;
+}
+
 /** Which expert leaves the cache when another needs its slot: the one of least worth. */
 export interface EvictionPolicy extends Observer<void> {
   /** A decode step's routers chose the expert; called once for each at a layer, before it is looked for. */
