@@ -124,6 +124,7 @@ class Stowage implements Subject {
       contextTokens: contextTokens / sequences,
       maxSequences: sequences,
       kvTokens: contextTokens,
+      learnt: "none",
       // A step of one token a sequence is measured, as the other side has it.
       speculate: "off",
       ...(expertMemory === undefined ? {} : { expertMemory }),
