@@ -37,10 +37,11 @@ interface Flags {
   readonly answerTokens: number;
   readonly rounds: number;
   readonly threads?: number;
+  readonly html?: string;
 }
 
-/** Budgets of the curves, as shares of all experts, beside those that are asked for. */
-const curveShares = [0.125, 0.375, 0.75];
+/** Budgets of the page's curves, as shares of all experts, beside those that are asked for. */
+const curveShares = [0.125, 0.75];
 
 export function register(command: Command): void {
   const option = (flags: string, about: string) => command.createOption(flags, about);
@@ -94,7 +95,7 @@ async function measurePolicies(flags: Flags): Promise<Measured> {
     rounds,
   });
   const costs = middleCosts(measured.map(({ costs }) => costs));
-  const outcomes = replayAll(scored, shape, shares, costs);
+  const outcomes = replayAll(scored, shape, shares, flags.html === undefined ? [] : curveShares, costs);
   const engineResults = engineRows(measured);
   return {
     report: {
@@ -158,12 +159,13 @@ function replayAll(
   scored: Scored,
   shape: Awaited<ReturnType<typeof expertsShape>>,
   shares: readonly number[],
+  others: readonly number[],
   costs: ReplayCosts,
 ): Outcome[] {
   const contenders = contendersOf(policyShape(scored.log, slotsOf(shape, shares[0]!)));
   const all = [
     ...shares.flatMap((share) => contenders.map((contender) => ({ share, contender }))),
-    ...curveShares
+    ...others
       .filter((share) => !shares.includes(share) && fits(shape, share))
       .flatMap((share) => contenders.filter(isWhole).map((contender) => ({ share, contender }))),
   ];

@@ -322,12 +322,18 @@ export class ExpertCache {
 
   /** The next read of what is wanted; its expert has a slot then. */
   #readAhead(): (() => Promise<void>) | undefined {
+    const full = new Set<number>();
     for (const id of this.#residents.wanted) {
       if (this.#residents.get(id)) continue;
       const layer = this.#firstLayer + Math.floor(id / this.layout.experts);
       if (!this.#wantedEvicts && !this.#residents.hasSpare(layer)) return undefined;
+      const index = this.layout.layerClass[layer]!;
+      if (full.has(index)) continue;
       const slot = this.#takeSlot(layer, "prefetch");
-      if (slot === undefined) continue;
+      if (slot === undefined) {
+        full.add(index);
+        continue;
+      }
       const resident = this.#residents.enter(id, layer, slot, this.#moment);
       resident.ahead = true;
       resident.passing = !this.#wantedEvicts;

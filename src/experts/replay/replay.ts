@@ -212,9 +212,15 @@ export class Replay {
 
   /** The next read ahead, which takes a slot now. */
   #readAhead(): SimulatedRead | undefined {
+    const full = new Set<number>();
     for (const id of this.#wanted) {
       if (this.#residents.has(id)) continue;
-      if (!this.#makeRoom(id, "prefetch")) continue;
+      const index = this.#classOfId(id);
+      if (full.has(index)) continue;
+      if (!this.#makeRoom(id, "prefetch")) {
+        full.add(index);
+        continue;
+      }
       return this.#enter(id, { done: false }, true).read;
     }
     return undefined;
