@@ -46,7 +46,7 @@ export function register(command: Command): void {
       command
         .createOption("--settling <count>", "decode steps in which a policy learns, not measured")
         .argParser(wholeNumber(0))
-        .default(160),
+        .default(120),
     )
     .addOption(
       command
