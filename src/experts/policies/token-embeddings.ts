@@ -1,6 +1,9 @@
 import type { PolicyShape, StepToken } from "./policy.ts";
 
-/** Of a longer embedding, so many components are taken, evenly spread: cosines stay within a few hundredths. */
+/**
+ * Of a longer embedding, so many components are taken, evenly spread. On the sample model (256 components) a cosine is off by
+ * 0.04 (median), 0.09 (95 %); wider models are off by more.
+ */
 export const embeddingWidth = 128;
 
 /**
