@@ -8,6 +8,7 @@ import type { LossyMode } from "../experts/lossy/mode.ts";
 import { openExpertStore } from "../experts/open.ts";
 import { OnlySome } from "../experts/policies/only-some.ts";
 import type { PolicyPair } from "../experts/policies/pair.ts";
+import { PathPredictor } from "../experts/policies/path-predictor.ts";
 import {
   defaultPolicy,
   type PolicyName,
@@ -15,6 +16,7 @@ import {
   policyPair,
 } from "../experts/policies/policies.ts";
 import type { ExpertId, PolicyShape } from "../experts/policies/policy.ts";
+import { TellsPaths } from "../experts/policies/tells-paths.ts";
 import { prepare } from "../experts/prepare.ts";
 import { ExpertSlots, leastSlotBytes, slotCounts, tooSmall } from "../experts/slots.ts";
 import type { ExpertStore } from "../experts/store.ts";
@@ -36,6 +38,11 @@ export interface ExpertOptions {
   readonly expertPolicy?: PolicyName;
   /** What is read before it is asked for, in the place of the policy's own choice. */
   readonly expertPrefetch?: PrefetchName;
+  /**
+   * So many sequences decode in a step at most, those that are expected to use the same experts; with `expertMemory`, not in
+   * lossy modes. Default: all that are there. See docs/offload-experts.md.
+   */
+  readonly regroupExperts?: number;
   /** Use low-precision copies of some experts: faster, and not the same tokens. Default: off. */
   readonly lossy?: LossyOptions;
   /**
@@ -136,6 +143,8 @@ export interface OpenedExperts {
   readonly lossy: LossyExperts | undefined;
   /** What keeps what the policies learn; given back before the cache. */
   readonly learnt: Learnt | undefined;
+  /** Learns the paths of tokens, for regrouping sequences by them. */
+  readonly paths?: PathPredictor;
 }
 
 /**
@@ -158,8 +167,11 @@ export async function openExperts(
     const pair = policyOf(slots);
     const keep = options.learnt !== "none" && options.prepare !== "never";
     const learnt = keep ? await Learnt.of(file, slots.records, pair, shapeOf(slots)) : undefined;
+    const paths = options.regroupExperts === undefined ? undefined : new PathPredictor(shapeOf(slots));
+    const policy = paths ? new TellsPaths(pair, paths) : pair;
     try {
-      return { cache: await openCache(file, slots, backend, options, pair, reads), lossy: undefined, learnt };
+      const cache = await openCache(file, slots, backend, options, policy, reads);
+      return { cache, lossy: undefined, learnt, ...(paths && { paths }) };
     } catch (error) {
       await learnt?.dispose();
       throw error;

@@ -3,6 +3,7 @@ import { StowageError } from "../errors.ts";
 import type { ExpertCache } from "../experts/cache.ts";
 import type { Learnt } from "../experts/learnt.ts";
 import type { LossyExperts } from "../experts/lossy/lossy-experts.ts";
+import type { PathPredictor } from "../experts/policies/path-predictor.ts";
 import { Backend } from "../ggml/backend.ts";
 import { Device } from "../ggml/device.ts";
 import { loadNative } from "../ggml/library.ts";
@@ -18,7 +19,9 @@ import { type Pooling, pooledBy } from "../model/pooling.ts";
 import { RoutingTap } from "../model/routing-tap.ts";
 import { tokenEmbedding } from "../model/token-embedding.ts";
 import { ModelWeights } from "../model/weights.ts";
+import type { SchedulingPolicy } from "../scheduler/plan.ts";
 import { FirstComeFirstServed } from "../scheduler/policies/fcfs.ts";
+import { RegroupByExperts } from "../scheduler/policies/regroup.ts";
 import { WholeSequences } from "../scheduler/policies/whole.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import {
@@ -105,7 +108,9 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
   let lossy: LossyExperts | undefined;
   let learnt: Learnt | undefined;
   let recorder: RoutingRecorder | undefined;
+  let paths: PathPredictor | undefined;
   try {
+    if (options.regroupExperts !== undefined) whole("regroupExperts", options.regroupExperts, 1024);
     const threads = whole("threads", options.threads ?? availableParallelism(), 512);
     const backend = own(new Backend(loadNative(), { threads }));
     const planned = await planModel(file, family, backend, options);
@@ -128,7 +133,12 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     if (slots) {
       const { openExperts } = await import("./expert-memory.ts");
       const embedding = tokenEmbedding(weights.globals);
-      ({ cache: experts, lossy, learnt } = await openExperts(file, slots, backend, options, embedding));
+      ({
+        cache: experts,
+        lossy,
+        learnt,
+        paths,
+      } = await openExperts(file, slots, backend, options, embedding));
       backend.sleepBetweenGraphs();
     }
     if (options.recordRouting !== undefined) {
@@ -146,7 +156,7 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
       ...(recorder && { tap: recorder.tap }),
     };
     if (part) await checkDeviceSupport({ ...runtime, part });
-    const policy = h.encoder ? new WholeSequences() : new FirstComeFirstServed();
+    const policy = h.encoder ? new WholeSequences() : decoderPolicy(options, paths);
     const engine = new Engine(runtime, tokenizer, policy, limits, { recorder, speculate });
     const dispose = async () => {
       await engine.close();
@@ -178,6 +188,13 @@ export async function loadEngine(path: string, options: LoadOptions = {}): Promi
     for (const resource of owned.reverse()) resource.dispose();
     throw error;
   }
+}
+
+/** First come, first served; with regrouping where it is asked for, which needs a predictor of the experts. */
+function decoderPolicy({ regroupExperts }: LoadOptions, paths: PathPredictor | undefined): SchedulingPolicy {
+  const fcfs = new FirstComeFirstServed();
+  if (regroupExperts === undefined || !paths) return fcfs;
+  return new RegroupByExperts(fcfs, regroupExperts, (token) => paths.path(token));
 }
 
 function requireExperts(record: string | RoutingRecord, { experts }: Hyperparameters): void {

@@ -162,7 +162,7 @@ export class EngineProcess {
   load(path: string, settings: Partial<ModelSettings>, listener: LoadListener): Promise<ReadyMessage> {
     const { contextTokens, maxSequences, kvTokens, stepTokens, threads, speculate } = settings;
     const { cacheTypeK, cacheTypeV, expertMemory, expertPolicy, expertPrefetch, prepare, pooling } = settings;
-    const { lora, device, deviceLayers, recordRouting } = settings;
+    const { lora, device, deviceLayers, regroupExperts, recordRouting } = settings;
     const given = {
       ...{ contextTokens, maxSequences, kvTokens, stepTokens, threads, speculate, device, deviceLayers },
       ...{
@@ -171,6 +171,7 @@ export class EngineProcess {
         expertMemory,
         expertPolicy,
         expertPrefetch,
+        regroupExperts,
         prepare,
         pooling,
         lora,

@@ -20,6 +20,8 @@ export interface ModelSettings {
   readonly expertMemory?: number | string;
   readonly expertPolicy?: PolicyName;
   readonly expertPrefetch?: PrefetchName;
+  /** Sequences that decode in a step at most, those that are expected to use the same experts. */
+  readonly regroupExperts?: number;
   readonly prepare?: "auto" | "never";
   /** File for what the routers choose; each start of its engine takes another, see docs/lab.md. */
   readonly recordRouting?: string;

@@ -5,6 +5,8 @@ export interface SequenceView {
   readonly arrived: number;
   /** Tokens whose keys and values are still to be computed: 1 while it decodes, more while it prefills. */
   readonly pending: number;
+  /** All its tokens, those that are to be computed last; for policies that look at them. */
+  readonly tokens?: readonly number[];
 }
 
 /** What a step may hold. */

@@ -51,6 +51,7 @@ function loadSettings(settings: ModelConfiguration["settings"], file: string | u
     expertMemory: settings.expertMemory.value,
     expertPolicy: settings.expertPolicy.value,
     expertPrefetch: settings.expertPrefetch.value,
+    regroupExperts: settings.regroupExperts.value,
     recordRouting: pathOf(settings.recordRouting, file),
     prepare: settings.unprepared.value ? ("never" as const) : undefined,
   };

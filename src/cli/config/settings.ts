@@ -186,6 +186,12 @@ export const modelSettings = {
     about: `what is read ahead, in the place of the policy's own choice: ${prefetchNames.join(", ")}`,
     fallbackText: "as the policy says",
   }),
+  regroupExperts: setting({
+    kind: wholeNumber(1, 1024),
+    placeholder: "n",
+    about: "so many sequences decode in a step at most, those that are expected to use the same experts",
+    fallbackText: "all that are there",
+  }),
   recordRouting: setting({
     kind: text("the path of a file", /./),
     placeholder: "file",

@@ -117,6 +117,7 @@ export const toEngine = z.discriminatedUnion("type", [
       expertMemory: z.union([z.number(), z.string()]).exactOptional(),
       expertPolicy: z.enum(policyNames).exactOptional(),
       expertPrefetch: z.enum(prefetchNames).exactOptional(),
+      regroupExperts: z.number().exactOptional(),
       prepare: z.enum(["auto", "never"]).exactOptional(),
       /** A path; where there is a file, a number is appended. */
       recordRouting: z.string().exactOptional(),

@@ -10,7 +10,8 @@ const corrected = 3;
  * experts on it are read ahead and kept, and guesses are corrected as true routing is seen. The paper's predictor is a small
  * transformer, trained before; ours is counted online, from the routing of these requests and of those before (see
  * `path-predictor.ts`). What is on the path of a layer to come stays; of the others, the one whose last use is longest ago
- * leaves. Regrouping tokens across requests is not the cache's matter, and not here.
+ * leaves. Its regrouping of tokens across requests is
+ * `scheduler/policies/regroup.ts`.
  */
 export class ExpertFlow implements EvictionPolicy, PrefetchPolicy {
   readonly name = "expertflow";
@@ -21,8 +22,6 @@ export class ExpertFlow implements EvictionPolicy, PrefetchPolicy {
   #paths: number[][][] = [];
   /** By layer: what is on a path, each once, the likeliest ranks first. */
   #expected: ReadonlySet<ExpertId>[] = [];
-  /** Of the tokens of the layer that was seen last, prompts too: their experts. */
-  #before: readonly number[][] = [];
 
   constructor(shape: PolicyShape) {
     this.#shape = shape;
@@ -35,18 +34,13 @@ export class ExpertFlow implements EvictionPolicy, PrefetchPolicy {
     return this.#from(0);
   }
 
-  routed({ layer, decoding, tokens }: RoutedLayer): Wanted {
-    const chosen = tokens.map((token) => Array.from(token.chosen));
-    // Of a prompt, the last layer may be run for its last token alone.
-    const follows = layer > 0 && this.#before.length === chosen.length;
-    tokens.forEach(({ token }, index) => {
-      this.#predictor.learn(token, layer, chosen[index]!, follows ? this.#before[index] : undefined);
-    });
-    this.#before = chosen;
+  routed(seen: RoutedLayer): Wanted {
+    const { layer, decoding, tokens } = seen;
+    this.#predictor.routed(seen);
     if (!decoding || this.#paths.length !== tokens.length) return undefined;
     const last = Math.min(layer + corrected, this.#shape.layers - 1);
     this.#paths.forEach((path, index) => {
-      path[layer] = chosen[index]!;
+      path[layer] = Array.from(tokens[index]!.chosen);
       for (let next = layer + 1; next <= last; next++)
         path[next] = this.#predictor.guess(tokens[index]!.token, next, path[next - 1]);
     });

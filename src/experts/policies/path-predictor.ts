@@ -1,4 +1,4 @@
-import type { ExpertShape } from "./policy.ts";
+import type { ExpertShape, RoutedLayer } from "./policy.ts";
 import { TokenUses } from "./token-uses.ts";
 
 /** For what each word used. */
@@ -20,6 +20,8 @@ export class PathPredictor {
   /** [layers][experts of the layer before][experts]: how often the second was used with the first. */
   readonly #after: Float32Array;
   readonly #scores: Float32Array;
+  /** Of the tokens of the layer that was seen last: their experts. */
+  #before: readonly ArrayLike<number>[] = [];
 
   constructor(shape: ExpertShape & { readonly used: number }) {
     const { layers, experts } = shape;
@@ -28,6 +30,16 @@ export class PathPredictor {
     this.#uses = new Float32Array(layers * experts);
     this.#after = new Float32Array(layers * experts * experts);
     this.#scores = new Float32Array(experts);
+  }
+
+  /** Learns what a layer's router chose. */
+  routed({ layer, tokens }: RoutedLayer): void {
+    // Of a prompt, the last layer may be run for its last token alone.
+    const follows = layer > 0 && this.#before.length === tokens.length;
+    tokens.forEach(({ token, chosen }, index) => {
+      this.learn(token, layer, chosen, follows ? this.#before[index] : undefined);
+    });
+    this.#before = tokens.map(({ chosen }) => Array.from(chosen));
   }
 
   /** What a token used at a layer. Layers come in order. @param before its experts of the layer before; undefined at the first */
