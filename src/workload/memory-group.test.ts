@@ -100,8 +100,10 @@ describe("a memory control group", { skip: withoutGroups }, () => {
     const ended = await inGroup(async (group) => {
       const [file, ...rest] = group.wrap([process.execPath, "--eval", "setInterval(() => {}, 1000)"]);
       const inside = spawn(file, rest);
-      await new Promise((resolve) => setTimeout(resolve, 300));
-      assert.equal(readFileSync(join(group.path, "cgroup.procs"), "utf8").trim(), String(inside.pid));
+      const members = () => readFileSync(join(group.path, "cgroup.procs"), "utf8").trim();
+      for (let turn = 0; turn < 200 && members() === ""; turn++)
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      assert.equal(members(), String(inside.pid));
       const waiting = once(inside, "exit");
       await MemoryGroup.removeAll();
       return waiting;
