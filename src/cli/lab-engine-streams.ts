@@ -3,6 +3,7 @@ import { topicalTokens } from "../model/topics.ts";
 import { ChatPrompt } from "../tokenizer/chat-prompt.ts";
 import { ownPrompts } from "../workload/own-prompts.ts";
 import type { ExpertsModel } from "./expert-budget.ts";
+import { encodePrompt } from "./lab-routing.ts";
 
 /** A prompt, and the tokens after it that every policy is given, whatever its logits say. */
 export interface Stream {
@@ -78,16 +79,14 @@ async function answersOf(
     const streams: Stream[] = [];
     for (let index = 0, left = total; left > 0; index++) {
       const text = ownPrompts[index % ownPrompts.length]!;
-      const prompt = chat
-        ? await chat.encode([{ role: "user", content: text }])
-        : tokenizer.encode(text, { addSpecial: true, parseSpecial: false });
+      const prompt = await encodePrompt(text, tokenizer, chat);
       const sampling = { seed: index + 1, temperature: 0.8 };
       const forced: number[] = [];
       const maxTokens = Math.min(answerTokens, left);
       for await (const event of engine.submit({ prompt, maxTokens, sampling, ignoreEnd: true })) {
         if (event.type === "token") forced.push(event.token);
       }
-      streams.push({ prompt: [...prompt], forced });
+      streams.push({ prompt, forced });
       left -= forced.length;
     }
     return streams;

@@ -5,11 +5,12 @@ import { type DecodePass, decodeText } from "../engine/decode-pass.ts";
 import type { LoadOptions } from "../engine/load.ts";
 import type { LossyOptions } from "../engine/lossy-options.ts";
 import { sensitivityPath } from "../experts/lossy/sensitivity-file.ts";
-import { type PolicyName, policyNames } from "../experts/policies/policies.ts";
+import type { PolicyName } from "../experts/policies/policies.ts";
 import { machineInfo } from "../workload/machine.ts";
 import type { Plot } from "../workload/plot.ts";
 import { type Cell, check } from "../workload/report.ts";
 import { parseExpertMemory, wholeNumber } from "./arguments.ts";
+import { expertPolicyOption } from "./load-flags.ts";
 import { Progress } from "./progress.ts";
 import { type Measured, reportAction } from "./report-action.ts";
 import { defaultChunkTokens, readTextArgument } from "./text-argument.ts";
@@ -48,14 +49,7 @@ export function register(command: Command): void {
         .argParser(parseExpertMemory)
         .default("50%"),
     )
-    .addOption(
-      command
-        .createOption(
-          "--expert-policy <name>",
-          "which experts stay, and which are read ahead (default: composite)",
-        )
-        .choices(policyNames),
-    )
+    .addOption(expertPolicyOption(command))
     .addOption(
       command
         .createOption("--thresholds <list>", "what hobbit is tried with, as full/skip,full/skip")

@@ -5,6 +5,7 @@ import { type LoadOptions, loadEngine } from "../engine/load.ts";
 import { readRoutingTrace } from "../experts/trace/reader.ts";
 import type { RoutingLog } from "../experts/trace/routing-log.ts";
 import { ChatPrompt } from "../tokenizer/chat-prompt.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { Progress } from "./progress.ts";
 
 /** What a model is given to have its routing seen. */
@@ -63,19 +64,29 @@ async function answerAll(
   const chat = await ChatPrompt.of(tokenizer);
   const progress = new Progress({ label: "Recording", total: prompts.length, unit: "requests" });
   for (const [index, text] of prompts.entries()) {
-    const prompt = chat
-      ? await chat.encode([{ role: "user", content: text }])
-      : tokenizer.encode(text, { addSpecial: true, parseSpecial: false });
+    const prompt = await encodePrompt(text, tokenizer, chat);
     if (prompt.length + answerTokens <= engine.limits.contextTokens) {
       const sampling = { seed: index + 1, temperature: 0.8 };
       const answer: number[] = [];
       for await (const event of engine.submit({ prompt, maxTokens: answerTokens, sampling })) {
         if (event.type === "token") answer.push(event.token);
       }
-      requests.push({ prompt: Array.from(prompt), answer });
+      requests.push({ prompt, answer });
     }
     progress.update(index + 1);
   }
   progress.finish();
   return requests;
+}
+
+/** A prompt's tokens, in the model's chat template where it has one. */
+export async function encodePrompt(
+  text: string,
+  tokenizer: Tokenizer,
+  chat: ChatPrompt | undefined,
+): Promise<number[]> {
+  const tokens = chat
+    ? await chat.encode([{ role: "user", content: text }])
+    : tokenizer.encode(text, { addSpecial: true, parseSpecial: false });
+  return Array.from(tokens);
 }

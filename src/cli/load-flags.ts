@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import type { Command, Option } from "commander";
 import type { LoadOptions } from "../engine/load.ts";
 import { defaultThresholds, type LossyName, lossyModes, lossyOf } from "../engine/lossy-options.ts";
 import type { Speculate } from "../engine/speculation.ts";
@@ -33,6 +33,16 @@ export interface LoadFlags {
   readonly deviceLayers?: number;
 }
 
+/** The flag that names the policy of experts. */
+export function expertPolicyOption(command: Command): Option {
+  return command
+    .createOption(
+      "--expert-policy <name>",
+      "which experts stay, and which are read ahead (default: composite)",
+    )
+    .choices(policyNames);
+}
+
 /**
  * Adds the flags of {@link LoadFlags}, the same for every command.
  * @param context what the context is to this command, for its help
@@ -62,14 +72,7 @@ export function addLoadFlags(command: Command, context: string): Command {
       "most memory for the experts, such as 3GiB, or a share of them such as 50% (default: all stay in memory)",
       parseExpertMemory,
     )
-    .addOption(
-      command
-        .createOption(
-          "--expert-policy <name>",
-          "which experts stay, and which are read ahead (default: composite)",
-        )
-        .choices(policyNames),
-    )
+    .addOption(expertPolicyOption(command))
     .addOption(
       command
         .createOption(
